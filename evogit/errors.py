@@ -1,0 +1,58 @@
+"""Every error EvoGit raises on purpose, and the exit code each becomes at the CLI's boundary.
+
+    EvoGitError                 exit 1: expected, printed as one message
+    ├── UsageError              exit 2: the command line asks for something impossible
+    ├── DefinitionError         a mistake in a task, agent or configuration file (file, key, expectation)
+    ├── StoreError              Git said no, or the repository is not what it should be
+    │   └── RefMoved            compare-and-swap lost: somebody else moved the ref
+    ├── EvaluationError         the evaluator itself cannot work (not: a candidate failed)
+    │   └── SandboxError        no sandbox works here, and none was waived
+    ├── VariationError          this child cannot be made; counted as a rejection, never fatal
+    └── RunBusy                 exit 5: another process holds this run on this host
+
+Messages name what was wrong, where (file, key, line) and the next command to type.
+"""
+
+from __future__ import annotations
+
+
+class EvoGitError(Exception):
+    """An expected failure; its message is written for the user."""
+
+    exit_code = 1
+
+
+class UsageError(EvoGitError):
+    exit_code = 2
+
+
+class DefinitionError(EvoGitError):
+    """A definition file has a mistake. Names the file, the key (dotted) and what was expected."""
+
+    def __init__(self, file: object, key: str, expected: str) -> None:
+        self.file, self.key, self.expected = str(file), key, expected
+        super().__init__(f"{file}: {key}: {expected}" if key else f"{file}: {expected}")
+
+
+class StoreError(EvoGitError):
+    pass
+
+
+class RefMoved(StoreError):
+    pass
+
+
+class EvaluationError(EvoGitError):
+    pass
+
+
+class SandboxError(EvaluationError):
+    pass
+
+
+class VariationError(EvoGitError):
+    pass
+
+
+class RunBusy(EvoGitError):
+    exit_code = 5

@@ -1,0 +1,390 @@
+"""Blobs, trees and commits: read from Git, written in batches, refs moved by compare-and-swap.
+
+New objects wait in memory until `flush` writes them as one pack; until then they can be read here and by nobody else.
+Trees are edited by descending only where something changes; an entry that keeps its name is replaced in place.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pygit2
+
+from evogit.errors import RefMoved, StoreError
+from evogit.store import packs
+from evogit.values import Changes, Oid
+
+EMPTY_TREE: Oid = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+FILE, EXECUTABLE, LINK, FOLDER, SUBMODULE = 0o100644, 0o100755, 0o120000, 0o040000, 0o160000
+
+Entry = tuple[int, Oid]
+"""Git mode and object id."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who and when: name, email, seconds since 1970 (UTC)."""
+
+    name: str
+    email: str
+    time: int
+
+    def line(self) -> bytes:
+        return f"{self.name} <{self.email}> {self.time} +0000".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    tree: Oid
+    parents: tuple[Oid, ...]
+    author: str
+    time: int
+    message: str
+
+
+class Objects:
+    """The object store and the refs of one repository. Not thread-safe: one per event loop."""
+
+    def __init__(self, git_dir: Path, common_dir: Path | None = None) -> None:
+        self._git_dir = git_dir
+        self._packs = (common_dir or git_dir) / "objects" / "pack"
+        self._repo = _open(git_dir)
+        self._pending: dict[Oid, tuple[int, bytes]] = {}
+        self._raw: _Recent[tuple[int, bytes]] = _Recent(4096)
+        self._trees: _Recent[dict[bytes, Entry]] = _Recent(512)
+        self._listings: _Recent[Mapping[str, Entry]] = _Recent(512)
+
+    # Objects
+
+    def put(self, kind: int, data: bytes) -> Oid:
+        oid = packs.object_id(kind, data)
+        if oid not in self._pending:
+            self._pending[oid] = (kind, data)
+        return oid
+
+    def put_blob(self, data: bytes) -> Oid:
+        return self.put(packs.BLOB, data)
+
+    def put_commit(self, tree: Oid, parents: Sequence[Oid], author: Identity, message: str) -> Oid:
+        who = author.line()
+        lines = [b"tree " + tree.encode(), *(b"parent " + p.encode() for p in parents)]
+        lines += [b"author " + who, b"committer " + who, b"", message.encode("utf-8", "replace")]
+        return self.put(packs.COMMIT, b"\n".join(lines))
+
+    def get(self, oid: Oid) -> tuple[int, bytes]:
+        """Kind and bytes of an object. Raises `StoreError` if it is not there."""
+        found = self._pending.get(oid) or self._raw.get(oid)
+        if found is None:
+            found = self._retry(oid, lambda: self._repo.read(oid))
+            if len(found[1]) < 1 << 16:
+                self._raw.put(oid, found)
+        return found
+
+    def blob(self, oid: Oid) -> bytes:
+        return self.get(oid)[1]
+
+    def has(self, oid: Oid) -> bool:
+        return oid in self._pending or oid in self._raw or oid in self._repo
+
+    def commit(self, oid: Oid) -> Commit:
+        kind, data = self.get(oid)
+        if kind != packs.COMMIT:
+            raise StoreError(f"{oid} is not a commit")
+        return parse_commit(data)
+
+    def tree(self, oid: Oid) -> Mapping[bytes, Entry]:
+        """The entries of one tree level, by name."""
+        found = self._trees.get(oid)
+        if found is None:
+            found = {} if oid == EMPTY_TREE else _parse_tree(self.get(oid)[1])
+            self._trees.put(oid, found)
+        return found
+
+    def listing(self, tree: Oid) -> Mapping[str, Entry]:
+        """Every file, link and submodule below `tree`: path → (mode, id). Treat as read-only."""
+        found = self._listings.get(tree)
+        if found is None:
+            found = {os.fsdecode(path): entry for path, entry in self._walk(tree, b"")}
+            self._listings.put(tree, found)
+        return found
+
+    def _walk(self, tree: Oid, prefix: bytes) -> Iterator[tuple[bytes, Entry]]:
+        for name, entry in self.tree(tree).items():
+            if entry[0] == FOLDER:
+                yield from self._walk(entry[1], prefix + name + b"/")
+            else:
+                yield prefix + name, entry
+
+    def diff(self, old: Oid, new: Oid) -> dict[str, Entry | None]:
+        """What differs from `old` to `new`: path → (mode, id) in `new`, None where it is gone."""
+        out: dict[str, Entry | None] = {}
+        self._diff(old, new, b"", out)
+        return out
+
+    def _diff(self, old: Oid, new: Oid, prefix: bytes, out: dict[str, Entry | None]) -> None:
+        if old == new:
+            return
+        before, after = self.tree(old), self.tree(new)
+        for name in sorted({name for name, _ in before.items() ^ after.items()}):
+            a, b = before.get(name), after.get(name)
+            path = prefix + name
+            a_tree = a[1] if a and a[0] == FOLDER else EMPTY_TREE
+            b_tree = b[1] if b and b[0] == FOLDER else EMPTY_TREE
+            self._diff(a_tree, b_tree, path + b"/", out)
+            if b and b[0] != FOLDER:
+                out[os.fsdecode(path)] = b
+            elif a and a[0] != FOLDER:
+                out[os.fsdecode(path)] = None
+
+    def edit(self, tree: Oid, changes: Changes) -> Oid:
+        """`tree` with `changes` applied. Kept files keep their mode, new ones get 100644, empty folders vanish.
+
+        Raises:
+            StoreError: a path leaves the tree, names ``.git``, or runs through a file, link or submodule.
+        """
+        entries: dict[bytes, Entry | None] = {}
+        for path, data in changes.items():
+            raw = os.fsencode(path)
+            check_path(path)
+            entries[raw] = None if data is None else (0, self.put_blob(data))
+        new = self._edit(tree, entries)
+        known = self._listings.get(tree)
+        if known is not None and new not in self._listings:
+            listing = dict(known)
+            for path, change in self.diff(tree, new).items():
+                if change is None:
+                    listing.pop(path, None)
+                else:
+                    listing[path] = change
+            self._listings.put(new, listing)
+        return new
+
+    def put_tree(self, files: Mapping[str, tuple[bytes, int]]) -> Oid:
+        """A tree of `files`: path → (bytes, mode)."""
+        for path in files:
+            check_path(path)
+        entries: dict[bytes, Entry | None] = {
+            os.fsencode(path): (mode, self.put_blob(data)) for path, (data, mode) in files.items()
+        }
+        return self._edit(EMPTY_TREE, entries)
+
+    def _edit(self, tree: Oid, entries: Mapping[bytes, Entry | None]) -> Oid:
+        level: dict[bytes, Entry | None] = {}
+        below: dict[bytes, dict[bytes, Entry | None]] = {}
+        for path, entry in entries.items():
+            head, slash, rest = path.partition(b"/")
+            if slash:
+                below.setdefault(head, {})[rest] = entry
+            else:
+                level[head] = entry
+        current = self.tree(tree)
+        for name, children in below.items():
+            old = current.get(name)
+            if old is not None and old[0] != FOLDER and level.get(name, old) is not None:
+                if all(child is None for child in children.values()):
+                    continue
+                raise StoreError(f"{os.fsdecode(name)} is not a folder")
+            child = self._edit(old[1] if old and old[0] == FOLDER else EMPTY_TREE, children)
+            level[name] = None if child == EMPTY_TREE else (FOLDER, child)
+        return self._put_level(tree, current, level)
+
+    def _put_level(self, tree: Oid, current: Mapping[bytes, Entry], level: Mapping[bytes, Entry | None]) -> Oid:
+        new = dict(current)
+        for name, entry in level.items():
+            old = current.get(name)
+            if entry is None:
+                new.pop(name, None)
+                continue
+            mode = entry[0] or (old[0] if old and old[0] in (FILE, EXECUTABLE) else FILE)
+            new[name] = (mode, entry[1])
+        if new == current:
+            return tree
+        if not new:
+            return self.put(packs.TREE, b"")
+        data = self._splice(tree, current, new, level)
+        if data is None:
+            data = b"".join(_entry(name, e) for name, e in sorted(new.items(), key=_tree_order))
+        oid = self.put(packs.TREE, data)
+        self._trees.put(oid, new)
+        return oid
+
+    def _splice(
+        self, tree: Oid, current: Mapping[bytes, Entry], new: Mapping[bytes, Entry], level: Mapping[bytes, Entry | None]
+    ) -> bytes | None:
+        """The new tree's bytes by replacing entries in the old one's, when no name came, went or changed kind."""
+        if len(level) > 8 or len(new) != len(current):
+            return None
+        data = self.get(tree)[1]
+        for name in level:
+            old, entry = current.get(name), new.get(name)
+            if old is None or entry is None or old[0] != entry[0]:
+                return None
+            data = data.replace(_entry(name, old), _entry(name, entry), 1)
+        return data
+
+    # Durability
+
+    @property
+    def pending(self) -> int:
+        return len(self._pending)
+
+    def flush(self) -> Path | None:
+        """Make every pending object durable in one pack; return its keep file (delete it once refs point there)."""
+        if not self._pending:
+            return None
+        objects = [(oid, kind, data) for oid, (kind, data) in self._pending.items()]
+        try:
+            keep = packs.write(self._packs, objects)
+        except OSError as error:
+            raise StoreError(
+                f"{self._packs}: cannot write: {error.strerror}. Free some space, then run again"
+            ) from error
+        for oid, kind, data in objects:
+            if len(data) < 1 << 16:
+                self._raw.put(oid, (kind, data))
+        self._pending.clear()
+        return keep
+
+    # Refs
+
+    def ref(self, name: str) -> Oid | None:
+        try:
+            return str(self._repo.references[name].resolve().target)
+        except (KeyError, pygit2.GitError):
+            return None
+
+    def refs(self, prefix: str) -> dict[str, Oid]:
+        """Every ref below `prefix` (which ends in a slash), name → id."""
+        found = {}
+        for reference in self._repo.references.iterator():
+            if reference.name.startswith(prefix) and reference.type == pygit2.enums.ReferenceType.DIRECT:
+                found[reference.name] = str(reference.target)
+        return dict(sorted(found.items()))
+
+    def move(self, name: str, old: Oid | None, new: Oid) -> None:
+        """Move a ref from `old` (None: it must not exist) to `new`. The objects must have been flushed.
+
+        Raises:
+            RefMoved: the ref was not at `old`.
+            StoreError: Git refuses the name, as when a branch ``evogit`` stands in the way of ``evogit/…``.
+        """
+        try:
+            if old is None:
+                self._repo.references.create(name, new)
+                return
+            reference = self._repo.references[name]
+            if str(reference.target) == old:
+                reference.set_target(new)
+                return
+        except KeyError as error:
+            raise RefMoved(f"{name} is gone (expected {old[:10] if old else 'nothing'})") from error
+        except pygit2.AlreadyExistsError as error:
+            raise RefMoved(f"{name} exists already") from error
+        except (pygit2.GitError, ValueError) as error:
+            if "modified" in str(error) or "lock" in str(error):
+                raise RefMoved(f"{name}: {error}") from error
+            raise StoreError(f"{name}: {error}") from error
+        raise RefMoved(f"{name} is at {str(reference.target)[:10]}, not {old[:10]}")
+
+    def delete(self, name: str) -> None:
+        if name in self._repo.references:
+            self._repo.references.delete(name)
+
+    def resolve(self, revision: str) -> Oid | None:
+        """The commit a revision names, or None."""
+        try:
+            return str(self._repo.revparse_single(revision).peel(pygit2.Commit).id)
+        except (KeyError, ValueError, pygit2.GitError):
+            return None
+
+    def _retry(self, oid: Oid, read: Callable[[], tuple[int, bytes]]) -> tuple[int, bytes]:
+        """Read, and once more after reopening: Git may have repacked what libgit2 had open."""
+        for attempt in (1, 2):
+            try:
+                kind, data = read()
+                return int(kind), bytes(data)
+            except (KeyError, ValueError, pygit2.GitError, OSError) as error:
+                if attempt == 2:
+                    raise StoreError(f"object {oid} cannot be read ({error}). Run: evogit fsck") from error
+                self._repo = _open(self._git_dir)
+        raise AssertionError
+
+
+class _Recent(OrderedDict[str, _T]):
+    """The most recently used values, at most `size` of them."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._size = size
+
+    def get(self, key: str, default: _T | None = None) -> _T | None:  # type: ignore[override]  # one key type only
+        value = super().get(key)
+        if value is None:
+            return default
+        self.move_to_end(key)
+        return value
+
+    def put(self, key: str, value: _T) -> None:
+        self[key] = value
+        if len(self) > self._size:
+            self.popitem(last=False)
+
+
+def check_path(path: str) -> None:
+    """Raise `StoreError` unless `path` is relative, stays in the tree and avoids ``.git`` in any spelling."""
+    parts = path.split("/")
+    if not path or "\0" in path or "\\" in path or any(p in ("", ".", "..") for p in parts):
+        raise StoreError(f"path {path!r} leaves the tree or is not plain")
+    if any(p.rstrip(". ").lower() in (".git", "git~1") or p.lower().startswith(".git::") for p in parts):
+        raise StoreError(f"path {path!r} names Git's own folder")
+
+
+def parse_commit(data: bytes) -> Commit:
+    head, _, message = data.partition(b"\n\n")
+    tree, parents, author, time = "", [], "", 0
+    for line in head.split(b"\n"):
+        key, _, value = line.partition(b" ")
+        if key == b"tree":
+            tree = value.decode()
+        elif key == b"parent":
+            parents.append(value.decode())
+        elif key == b"author":
+            author = value.rpartition(b" <")[0].decode("utf-8", "replace")
+        elif key == b"committer":
+            fields = value.rsplit(b" ", 2)
+            time = int(fields[1]) if len(fields) == 3 and fields[1].lstrip(b"-").isdigit() else 0
+    return Commit(tree, tuple(parents), author, time, message.decode("utf-8", "replace"))
+
+
+def _open(git_dir: Path) -> pygit2.Repository:
+    try:
+        return pygit2.Repository(str(git_dir))
+    except pygit2.GitError as error:
+        raise StoreError(f"{git_dir}: {error}") from error
+
+
+def _parse_tree(data: bytes) -> dict[bytes, Entry]:
+    out = {}
+    at, end = 0, len(data)
+    while at < end:
+        nul = data.index(b"\0", at)
+        mode, _, name = data[at:nul].partition(b" ")
+        at = nul + 21
+        out[name] = (int(mode, 8), data[nul + 1 : at].hex())
+    return out
+
+
+def _entry(name: bytes, entry: Entry) -> bytes:
+    return b"%o %s\0" % (entry[0], name) + bytes.fromhex(entry[1])
+
+
+def _tree_order(item: tuple[bytes, Entry]) -> bytes:
+    name, (mode, _) = item
+    return name + b"/" if mode == FOLDER else name

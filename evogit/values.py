@@ -1,0 +1,123 @@
+"""The values every room shares: frozen data, no behaviour that touches the world.
+
+The words are those of the design's vocabulary: individual, candidate, variation, evaluation.
+Paths inside a tree are POSIX, relative and decoded with ``surrogateescape``, so that file names
+that are not UTF-8 survive a round trip (``os.fsencode`` gives the original bytes back).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Literal
+
+Oid = str
+"""A Git object id: 40 hexadecimal characters."""
+
+Direction = Literal["maximize", "minimize"]
+
+Changes = Mapping[str, bytes | None]
+"""Path → new bytes, or None for a deletion. Existing files keep their mode, new ones get 100644."""
+
+NOTHING: Mapping[str, float] = MappingProxyType({})
+
+
+class Reason(StrEnum):
+    """Why a candidate did not become an individual. These words appear in `status`, `log` and JSON."""
+
+    # Before anything runs
+    INVALID = "invalid"  # the variation could not produce an applicable child
+    CONFLICT = "conflict"  # the merge left a conflict nobody resolved
+    NO_OP = "no-op"  # the child's tree equals its parent's
+    PROTECTED = "protected"  # touches a path outside `evolve`, or in `protect`
+    DUPLICATE = "duplicate"  # this (tree, evaluator) pair is already judged and not better
+    # The evaluation
+    FAILED = "failed"  # non-zero exit, or an exception in the evaluator or the candidate
+    CRASHED = "crashed"  # killed by a signal (segmentation fault, stack overflow, …)
+    TIMEOUT = "timeout"
+    MEMORY = "memory"
+    OUTPUT = "output"  # wrote more than the limit allows
+    NO_RESULT = "no-result"  # ended well but left no valid result
+    FORGED = "forged"  # a result came by another way than the evaluator's
+    THRESHOLD = "threshold"  # a cascade stage's score did not pass
+    # The selection
+    WORSE = "worse"
+    LOST_RACE = "lost-race"  # the agent's branch had moved meanwhile
+    CROWDED = "crowded"  # another living individual fills this niche
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What one tree earned under one evaluator.
+
+    ``status`` is ``"ok"`` or the `Reason` it failed for. ``score`` is a finite number exactly when the
+    status is ok. ``seconds`` is wall-clock time. ``samples`` holds the repeated scores, when there were repeats.
+    """
+
+    status: str
+    score: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=lambda: NOTHING)
+    feedback: str = ""
+    seconds: float = 0.0
+    stage: str = ""
+    epoch: int = 0
+    samples: tuple[float, ...] = ()
+    stdout: bytes = b""
+    stderr: bytes = b""
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok" and self.score is not None and math.isfinite(self.score)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A commit as a parent of variation: its id, tree, score and the files an agent may edit.
+
+    ``files`` maps each editable path to its bytes; it may read lazily.
+    """
+
+    commit: Oid
+    tree: Oid
+    score: float | None
+    files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A child before it is evaluated: what changes against ``receiver``, and its birth certificate.
+
+    ``parents`` are the commit's parents, the receiver first. ``donor`` names a commit whose changes were taken
+    without becoming a parent (`transplant`). ``evidence`` are files for the journal entry (``prompt.md``, …).
+    """
+
+    parents: tuple[Oid, ...]
+    changes: Changes
+    summary: str
+    operator: str
+    model: str = ""
+    donor: Oid | None = None
+    evidence: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What a task gives offline agents to grow expressions from.
+
+    ``names``: identifiers or dotted attributes usable as leaves (besides names in scope).
+    ``calls``: function templates with ``_`` for an argument, as ``"np.maximum(_, _)"``.
+    ``expressions``: whole expressions worth trying. ``numbers``: constants worth trying.
+    """
+
+    names: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
+    expressions: tuple[str, ...] = ()
+    numbers: tuple[float, ...] = ()
+
+
+def better(direction: Direction, a: float, b: float) -> bool:
+    """Whether score `a` is strictly better than `b`."""
+    return a > b if direction == "maximize" else a < b
