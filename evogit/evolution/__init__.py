@@ -1,0 +1,1 @@
+"""The asynchronous population: engine, selection, allocation, budget, events."""

@@ -1,0 +1,71 @@
+"""Which operator an agent tries next: adaptive rules over measured improvement per second.
+
+`ucb` is UCB1 (Auer, Cesa-Bianchi and Fischer 2002) on discounted rewards, `matching` probability matching with a floor
+(Thierens 2005), `uniform` the control. A reward is 1 for a new best, 0.5 for an accepted child, divided by what a trial
+costs in time against the average trial.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Rule = Literal["ucb", "matching", "uniform"]
+
+DISCOUNT = 0.995  # per trial of the arm: an operator that was good early gives way once it no longer is
+FLOOR = 0.25  # of the uniform share, which no operator falls below
+WARMTH = 0.2  # UCB1's exploration term, scaled to rewards that are mostly 0
+
+
+@dataclass(slots=True)
+class Arm:
+    """One operator's record. `weight` and `reward` are discounted, the rest plain counts; `seconds` in all."""
+
+    tried: int = 0
+    accepted: int = 0
+    seconds: float = 0.0
+    weight: float = 0.0
+    reward: float = 0.0
+
+    @property
+    def value(self) -> float:
+        return self.reward / self.weight if self.weight else 0.0
+
+
+@dataclass(slots=True)
+class Allocation:
+    rule: Rule = "ucb"
+    arms: dict[str, Arm] = field(default_factory=dict)
+
+    def record(self, operator: str, *, accepted: bool, best: bool, seconds: float) -> None:
+        arm = self.arms.setdefault(operator, Arm())
+        arm.tried += 1
+        arm.accepted += accepted
+        arm.seconds += seconds
+        trials = sum(a.tried for a in self.arms.values())
+        spent = sum(a.seconds for a in self.arms.values())
+        cost = max(0.1, (seconds / (spent / trials))) if spent > 0 else 1.0
+        arm.weight = arm.weight * DISCOUNT + 1
+        arm.reward = arm.reward * DISCOUNT + (1.0 if best else 0.5 if accepted else 0.0) / cost
+
+    def choose(self, operators: Sequence[str], rng: random.Random) -> str:
+        """One of `operators`, which must not be empty. Untried ones come first under `ucb`."""
+        if self.rule == "uniform" or len(operators) == 1:
+            return rng.choice(operators)
+        arms = [self.arms.get(name, Arm()) for name in operators]
+        if self.rule == "matching":
+            total = sum(arm.value for arm in arms)
+            share = FLOOR / len(arms)
+            weights = [share + (1 - FLOOR) * (arm.value / total if total else 1 / len(arms)) for arm in arms]
+            return rng.choices(operators, weights)[0]
+        untried = [name for name, arm in zip(operators, arms, strict=True) if not arm.tried]
+        if untried:
+            return rng.choice(untried)
+        if rng.random() < FLOOR:
+            return rng.choice(operators)
+        trials = sum(arm.weight for arm in arms)
+        bounds = [arm.value + WARMTH * math.sqrt(2 * math.log(trials + 1) / arm.weight) for arm in arms]
+        return max(zip(bounds, operators, strict=True))[1]

@@ -1,0 +1,120 @@
+"""One candidate's way: plan, propose, check, evaluate, decide. Everything but the waiting is here and pure enough."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evogit.catalog import Task
+from evogit.evolution.population import write_evaluation
+from evogit.evolution.selection import Individual, Plan
+from evogit.evolution.versions import Versions
+from evogit.phylogeny.graph import Phylogeny
+from evogit.store.objects import Identity, Objects
+from evogit.store.refs import slug
+from evogit.values import Evaluation, Oid, Proposal, Version
+from evogit.variation.request import Request
+from evogit.variation.size import size
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """Where and when a candidate was made: for its trailers and its journal entry."""
+
+    run: str
+    host: str
+    agent: str
+    definition: str
+    step: int
+    milliseconds: int
+
+
+def request(
+    versions: Versions,
+    phylogeny: Phylogeny,
+    trees: Mapping[Oid, Oid],
+    plan: Plan,
+    operator: str,
+    task: Task,
+    pool: list[Individual],
+    rng: random.Random,
+) -> Request:
+    """What a variation needs to make one child of `plan`'s parents."""
+    receiver = versions.version(plan.receiver.commit, plan.receiver.tree, plan.receiver.score)
+    relatives = tuple(versions.version(i.commit, i.tree, i.score) for i in pool)
+    if plan.mate is None:
+        return Request(receiver, operator, rng, task.vocabulary, pool=relatives)
+    mate = versions.version(plan.mate.commit, plan.mate.tree, plan.mate.score)
+    base: Version | None = None
+    ours = theirs = versions.changed(plan.receiver.tree, plan.mate.tree)
+    shared = phylogeny.common_ancestor(plan.receiver.commit, plan.mate.commit)
+    if shared is not None and shared in trees:
+        tree = trees[shared]
+        base = versions.version(shared, tree, None)
+        ours, theirs = versions.changed(tree, plan.receiver.tree), versions.changed(tree, plan.mate.tree)
+    return Request(receiver, operator, rng, task.vocabulary, mate, base, ours, theirs, relatives)
+
+
+def grown(objects: Objects, versions: Versions, base: Oid, tree: Oid) -> int:
+    """How much larger `tree` is than `base`, in syntax nodes of its editable files. Costs what the two differ in."""
+    paths = versions.changed(base, tree)
+    if not paths:
+        return 0
+    before, after = objects.listing(base), objects.listing(tree)
+    old = {path: objects.blob(before[path][1]) for path in paths if path in before}
+    new = {path: objects.blob(after[path][1]) for path in paths if path in after}
+    return size(new, sorted(new)) - size(old, sorted(old))
+
+
+def candidate(objects: Objects, birth: Birth, proposal: Proposal, tree: Oid, evaluation: Evaluation) -> Oid:
+    """The candidate's commit: real parents, real tree, the summary, and the birth certificate as trailers."""
+    trailers = [f"EvoGit-Run: {birth.run}", f"EvoGit-Agent: {birth.agent}", f"EvoGit-Operator: {proposal.operator}"]
+    if proposal.model:
+        trailers.append(f"EvoGit-Model: {proposal.model}")
+    if proposal.donor:
+        trailers.append(f"EvoGit-Donor: {proposal.donor}")
+    score = evaluation.status if evaluation.score is None else repr(evaluation.score)
+    trailers.append(f"EvoGit-Score: {score}")
+    who = Identity(birth.agent, f"{birth.agent}@{slug(birth.host)}.evogit.invalid", birth.milliseconds // 1000)
+    subject = " ".join(proposal.summary.split())[:72] or proposal.operator
+    return objects.put_commit(tree, proposal.parents, who, subject + "\n\n" + "\n".join(trailers) + "\n")
+
+
+def record(
+    birth: Birth, proposal: Proposal, tree: Oid, digest: str, evaluation: Evaluation, decision: str, *, timed: bool
+) -> dict[str, Any]:
+    """The JSON document of the candidate's ``evaluated`` entry."""
+    data = write_evaluation(evaluation, timed=timed) | {
+        "tree": tree,
+        "digest": digest,
+        "parents": list(proposal.parents),
+        "host": birth.host,
+        "agent": birth.agent,
+        "definition": birth.definition,
+        "operator": proposal.operator,
+        "step": birth.step,
+        "decision": decision,
+        "summary": proposal.summary,
+    }
+    if proposal.model:
+        data["model"] = proposal.model
+    if proposal.donor:
+        data["donor"] = proposal.donor
+    return data
+
+
+def shown(evaluation: Evaluation) -> str:
+    """The score in a subject line, or why there is none."""
+    return evaluation.status if evaluation.score is None else f"{evaluation.score:.6g}"
+
+
+def evidence(proposal: Proposal | None, evaluation: Evaluation) -> dict[str, bytes]:
+    """The files of an entry's tree, as far as there is any."""
+    files = {
+        "feedback.txt": evaluation.feedback.encode("utf-8", "replace"),
+        "stdout.txt": evaluation.stdout,
+        "stderr.txt": evaluation.stderr,
+    }
+    return {**(proposal.evidence if proposal else {}), **{name: data for name, data in files.items() if data}}

@@ -1,0 +1,113 @@
+"""What happens in a run, as frozen events that displays, `--json` and tests listen to.
+
+A `Candidate` event is sent after its journal entry is durable: whoever has seen it will find it after any crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from evogit.values import Oid
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A run was founded or taken up again. `agents` are this process's, name → definition."""
+
+    run: str
+    task: str
+    base: Oid
+    resumed: bool
+    candidates: int
+    agents: dict[str, str]
+    jobs: int
+    sandbox: str
+    direction: str
+    best: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """An agent begins a step with an operator."""
+
+    agent: str
+    operator: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A candidate was evaluated and decided on. `decision` is "accepted" or a `Reason`."""
+
+    step: int
+    agent: str
+    operator: str
+    commit: Oid
+    parents: tuple[Oid, ...]
+    summary: str
+    decision: str
+    score: float | None
+    epoch: int
+    seconds: float
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A proposal was rejected before anything ran."""
+
+    step: int
+    agent: str
+    operator: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class EpochTurned:
+    """The training data were redrawn and the living evaluated again."""
+
+    epoch: int
+    living: int
+    best: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    commit: Oid
+    agent: str
+    score: float | None
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the user should know that stops nothing."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The run ended. `reason`: candidates, seconds, patience, target, interrupted, or exhausted."""
+
+    reason: str
+    candidates: int
+    accepted: int
+    seconds: float
+    best_commit: Oid | None
+    best_score: float | None
+    rejected: dict[str, int] = field(default_factory=dict)
+
+
+Event = Started | Turn | Candidate | Skipped | EpochTurned | Validated | Notice | Finished
+Listener = Callable[[Event], None]
+
+
+def as_dict(event: Event) -> dict[str, Any]:
+    """The event as JSON-able fields, `event` naming its kind."""
+    return {"event": type(event).__name__.lower()} | {
+        name: list(value) if isinstance(value := getattr(event, name), tuple) else value
+        for name in event.__dataclass_fields__
+    }

@@ -1,0 +1,95 @@
+"""The living individuals as this process sees them: its own agents' and everybody else's, in a stable order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from evogit.evolution import breeding
+from evogit.evolution.selection import Individual, niche
+from evogit.evolution.session import Session, living_refs
+from evogit.evolution.versions import Versions
+from evogit.store import refs
+from evogit.values import Evaluation, Oid
+
+Name = tuple[str, str]
+"""Host and agent."""
+
+
+class Living:
+    """Who is alive and how fit in the current epoch. `ordered` holds those with a score, by name."""
+
+    def __init__(self, session: Session, versions: Versions) -> None:
+        self._session = session
+        self._versions = versions
+        self._individuals: dict[Name, Individual] = {}
+        self.epoch = session.population.epoch
+        self.ordered: list[Individual] = []
+
+    def __getitem__(self, name: Name) -> Individual:
+        return self._individuals[name]
+
+    def __contains__(self, name: Name) -> bool:
+        return name in self._individuals
+
+    def __iter__(self) -> Iterator[Individual]:
+        return iter(list(self._individuals.values()))
+
+    def measure(self, name: Name, commit: Oid, tree: Oid, evaluation: Evaluation | None) -> Individual:
+        """An individual with its niche and its size; without a score if the evaluation failed or is not known."""
+        session = self._session
+        size = breeding.grown(session.objects, self._versions, session.base_tree, tree)
+        if evaluation is None or not evaluation.ok:
+            return Individual(*name, commit, tree, None, "", size)
+        return Individual(*name, commit, tree, evaluation.score, niche(evaluation), size)
+
+    def known(self, name: Name, commit: Oid) -> Individual:
+        """The individual that stands at `commit`, with what is known of it in this epoch."""
+        population = self._session.population
+        tree = population.trees.get(commit) or self._session.objects.commit(commit).tree
+        return self.measure(name, commit, tree, population.result(tree, self.epoch))
+
+    def base(self) -> Individual:
+        """The version the run began from, as if it were alive."""
+        return self.known(("", "base"), self._session.base)
+
+    def seat(self, individual: Individual) -> None:
+        """`individual` now stands in its agent's place."""
+        self._individuals[(individual.host, individual.agent)] = individual
+        self._order()
+
+    def turn(self, epoch: int) -> None:
+        """Scores from now on are those of `epoch`."""
+        self.epoch = epoch
+        for name, individual in self._individuals.items():
+            self._individuals[name] = self.known(name, individual.commit)
+        self._order()
+
+    def see_others(self, mine: set[Name]) -> None:
+        """Take in where everybody else's branches stand now."""
+        found = living_refs(self._session.objects, self._session.plan.run)
+        for name, commit in found.items():
+            if name not in mine and (name not in self._individuals or self._individuals[name].commit != commit):
+                self._individuals[name] = self.known(name, commit)
+        for name in [n for n in self._individuals if n not in mine and n not in found]:
+            del self._individuals[name]
+        self._order()
+
+    def follow(self, ref: str) -> None:
+        """Somebody else moved a branch: continue from where it stands; if it is gone, set it up again."""
+        name = refs.agent_of(ref, self._session.plan.run)
+        if name is None or name not in self._individuals:
+            return
+        commit = self._session.objects.ref(ref)
+        if commit is None:
+            self._session.journal.move(ref, None, self._individuals[name].commit)
+        else:
+            self.seat(self.known(name, commit))
+
+    def copy(self, individual: Individual, name: Name) -> Individual:
+        """The same version, standing in another agent's place."""
+        return replace(individual, host=name[0], agent=name[1])
+
+    def _order(self) -> None:
+        living = sorted(self._individuals.items())
+        self.ordered = [individual for _, individual in living if individual.score is not None]

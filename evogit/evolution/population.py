@@ -1,0 +1,214 @@
+"""The state of a run: a fold over the union of all journals, independent of the order in which they are read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from evogit.evolution.allocation import Allocation, Rule
+from evogit.phylogeny.graph import Phylogeny
+from evogit.store.journal import Clock, Entry
+from evogit.values import Direction, Evaluation, Oid, better
+
+VALIDATION = -1
+"""The epoch under which validation scores are kept: they hold in every epoch."""
+
+Key = tuple[Oid, str, int]
+"""Tree, evaluator digest, epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The best version known. `score` is the validation score where the task has one, else the score."""
+
+    commit: Oid
+    tree: Oid
+    host: str
+    agent: str
+    score: float
+    evaluation: Evaluation
+    validated: bool
+    order: tuple[Clock, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """The last accepted child of one agent: where its branch should stand."""
+
+    commit: Oid
+    tree: Oid
+    order: tuple[Clock, str, int]
+
+
+@dataclass(slots=True)
+class Population:
+    """What is known of a run. Build it with `apply` on entries in their order, or bit by bit as they arrive."""
+
+    direction: Direction = "maximize"
+    digest: str = ""
+    base: Oid | None = None
+    founded: Mapping[str, Any] = field(default_factory=dict)
+    founded_evidence: Oid = ""
+    founded_order: tuple[Clock, str, int] | None = None
+    results: dict[Key, Evaluation] = field(default_factory=dict)
+    seats: dict[tuple[str, str], Seat] = field(default_factory=dict)
+    trees: dict[Oid, Oid] = field(default_factory=dict)
+    makers: dict[Oid, tuple[str, str]] = field(default_factory=dict)
+    phylogeny: Phylogeny = field(default_factory=Phylogeny)
+    candidates: int = 0
+    accepted: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    operators: dict[str, Allocation] = field(default_factory=dict)
+    """Agent definition → what its operators earned."""
+    rule: Rule = "ucb"
+    epoch: int = 0
+    steps: int = 0
+    clock: Clock = field(default_factory=lambda: Clock(0))
+    first: int = 0
+    last: int = 0
+    """Milliseconds of the first and the last entry."""
+    _ranking: dict[tuple[str, int], Champion] = field(default_factory=dict)
+
+    def apply(self, entry: Entry) -> None:
+        """Take in one entry. Entries of one writer must come in sequence."""
+        self.clock = max(self.clock, entry.clock)
+        self.first = min(self.first or entry.clock.milliseconds, entry.clock.milliseconds)
+        self.last = max(self.last, entry.clock.milliseconds)
+        if entry.kind == "founded":
+            self._found(entry)
+        elif entry.kind == "evaluated":
+            self._evaluated(entry)
+
+    def _found(self, entry: Entry) -> None:
+        if self.founded_order is not None and entry.order < self.founded_order:
+            return
+        self.founded_order = entry.order
+        self.founded, self.founded_evidence = entry.data, entry.evidence
+        self.digest, self.direction = str(entry.data["digest"]), entry.data["direction"]
+        if self.base is None and entry.candidate is not None:
+            self.base = entry.candidate
+            self.phylogeny.add(entry.candidate, ())
+
+    def _evaluated(self, entry: Entry) -> None:
+        data, candidate = entry.data, entry.candidate
+        if candidate is None:
+            return
+        evaluation = read_evaluation(data)
+        tree, agent, host = str(data["tree"]), str(data["agent"]), str(data["host"])
+        self.trees[candidate] = tree
+        self.results[(tree, str(data["digest"]), evaluation.epoch)] = evaluation
+        if evaluation.epoch > self.epoch:
+            self.epoch = evaluation.epoch
+        decision = data.get("decision")
+        new_best = False
+        if evaluation.ok:
+            # A validation entry may name a later finder of the same commit; the maker is who was accepted with it.
+            maker = self.makers.setdefault(candidate, (host, agent))
+            new_best = self._rank(entry, candidate, tree, maker, evaluation)
+        if decision is None:
+            return
+        self.phylogeny.add(candidate, data.get("parents", ()))
+        self.candidates += 1
+        self.steps = max(self.steps, int(data.get("step", -1)) + 1)
+        operator, definition = str(data["operator"]), str(data.get("definition", agent))
+        if decision == "accepted":
+            self.accepted += 1
+            seat = self.seats.get((host, agent))
+            if seat is None or entry.order > seat.order:
+                self.seats[(host, agent)] = Seat(candidate, tree, entry.order)
+        else:
+            self.rejected[str(decision)] += 1
+        for reason, counts in data.get("skipped", {}).items():
+            for name, count in counts.items():
+                self.skip(definition_of(name), name.partition("/")[2], reason, int(count))
+        self.allocation(definition).record(
+            operator, accepted=decision == "accepted", best=new_best, seconds=evaluation.seconds
+        )
+
+    def skip(self, definition: str, operator: str, reason: str, count: int = 1) -> None:
+        """Count proposals that were rejected before anything ran."""
+        self.rejected[reason] += count
+        for _ in range(count):
+            self.allocation(definition).record(operator, accepted=False, best=False, seconds=0.0)
+
+    def allocation(self, definition: str) -> Allocation:
+        found = self.operators.get(definition)
+        if found is None:
+            found = self.operators[definition] = Allocation(self.rule)
+        return found
+
+    def result(self, tree: Oid, epoch: int) -> Evaluation | None:
+        """What `tree` earned under the present evaluator in `epoch`, if it was ever evaluated."""
+        return self.results.get((tree, self.digest, epoch))
+
+    def forget_epochs_before(self, epoch: int) -> None:
+        """Drop the scores of past epochs, which nothing is compared with any more; validations stay."""
+        self.results = {k: v for k, v in self.results.items() if k[2] >= epoch or k[2] == VALIDATION}
+
+    def _rank(self, entry: Entry, commit: Oid, tree: Oid, maker: tuple[str, str], evaluation: Evaluation) -> bool:
+        """Take a scored version into the ranking of its epoch; whether it is the new best there."""
+        assert evaluation.score is not None
+        key = (str(entry.data["digest"]), evaluation.epoch)
+        held = self._ranking.get(key)
+        # Among equals the earliest entry counts, so that every reader names the same champion.
+        first = held is None or (evaluation.score == held.score and entry.order < held.order)
+        if held is not None and not first and not better(self.direction, evaluation.score, held.score):
+            return False
+        validated = evaluation.epoch == VALIDATION
+        self._ranking[key] = Champion(commit, tree, *maker, evaluation.score, evaluation, validated, entry.order)
+        return held is None or evaluation.score != held.score
+
+    def best(self) -> Champion | None:
+        """The champion: by validation score where there is any, else by score in the current epoch."""
+        return self._ranking.get((self.digest, VALIDATION)) or self.leader()
+
+    def leader(self) -> Champion | None:
+        """The best by training score in the current epoch."""
+        return self._ranking.get((self.digest, self.epoch))
+
+
+def definition_of(name: str) -> str:
+    """The agent definition in ``definition/operator``."""
+    return name.partition("/")[0]
+
+
+def read_evaluation(data: Mapping[str, Any]) -> Evaluation:
+    """The `Evaluation` recorded in an ``evaluated`` entry (without its feedback and output)."""
+    score = data.get("score")
+    return Evaluation(
+        status=str(data["status"]),
+        score=None if score is None else float(score),
+        metrics={str(k): float(v) for k, v in data.get("metrics", {}).items()},
+        seconds=float(data.get("seconds", 0.0)),
+        stage=str(data.get("stage", "")),
+        epoch=int(data.get("epoch", 0)),
+        samples=tuple(float(x) for x in data.get("samples", ())),
+    )
+
+
+def write_evaluation(evaluation: Evaluation, *, timed: bool) -> dict[str, Any]:
+    """The reverse of `read_evaluation`; times are left out where they would break determinism."""
+    data: dict[str, Any] = {"status": evaluation.status, "score": evaluation.score}
+    if evaluation.metrics:
+        data["metrics"] = dict(evaluation.metrics)
+    if timed:
+        data["seconds"] = round(evaluation.seconds, 6)
+    if evaluation.samples and len(evaluation.samples) > 1:
+        data["samples"] = list(evaluation.samples)
+    if evaluation.stage:
+        data["stage"] = evaluation.stage
+    if evaluation.epoch:
+        data["epoch"] = evaluation.epoch
+    return data
+
+
+def fold(entries: Iterable[Entry], listen: Callable[[Entry], None] | None = None) -> Population:
+    """The population after all `entries`, whatever order they come in."""
+    population = Population()
+    for entry in sorted(entries, key=lambda e: e.order):
+        population.apply(entry)
+        if listen is not None:
+            listen(entry)
+    return population

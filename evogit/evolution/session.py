@@ -1,0 +1,258 @@
+"""Open a run: found it or take it up again, with its task, its journal, its population and this process's place."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from evogit.catalog import Agent, Editable, Task, task_files, task_from_files
+from evogit.errors import UsageError
+from evogit.evolution.allocation import Rule
+from evogit.evolution.budget import Budget
+from evogit.evolution.population import Population, fold
+from evogit.evolution.selection import Settings
+from evogit.store import journal as journals
+from evogit.store import refs
+from evogit.store.journal import Entry, Journal
+from evogit.store.objects import EXECUTABLE, FILE, Objects
+from evogit.store.repository import Repository, RunLock
+from evogit.values import Oid
+
+DETERMINISTIC_HOST = "local"
+DETERMINISTIC_START = 1_748_736_000_000  # 2025-06-01, milliseconds: the logical clock's zero
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one `evogit run` was asked to do. `agents` are (definition, count)."""
+
+    run: str
+    agents: tuple[tuple[Agent, int], ...]
+    task: Task | None = None
+    policy: str = "tournament"
+    selection: Settings | None = None
+    rule: Rule = "ucb"
+    jobs: int = 2
+    sandbox: Literal["auto", "bubblewrap", "landlock", "limits"] = "auto"
+    budget: Budget = field(default_factory=Budget)
+    seed: int = 0
+    deterministic: bool = False
+    alongside: bool = False
+    base: str = "HEAD"
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Session:
+    """An opened run. Close it with the context manager that made it."""
+
+    repository: Repository
+    objects: Objects
+    plan: Plan
+    task: Task
+    digest: str
+    overlay: Mapping[str, bytes]
+    editable: Callable[[str], bool]
+    journal: Journal
+    population: Population
+    tips: dict[str, Oid]
+    host: str
+    number: int
+    resumed: bool
+    base: Oid
+    base_tree: Oid
+
+    def new_entries(self) -> list[Entry]:
+        """What other writers have added since the last call."""
+        return read_journals(self.objects, self.plan.run, self.tips, skip=self.journal.writer)
+
+
+def read_journals(objects: Objects, run: str, tips: dict[str, Oid], skip: str = "") -> list[Entry]:
+    """Entries not seen yet of every writer but `skip`, in their order; `tips` is brought up to date."""
+    found: list[Entry] = []
+    for ref, tip in objects.refs(refs.journals(run)).items():
+        writer = ref.removeprefix(refs.journals(run))
+        if writer == skip or tips.get(writer) == tip:
+            continue
+        found += journals.read(objects, tip, tips.get(writer))
+        tips[writer] = tip
+    return sorted(found, key=lambda entry: entry.order)
+
+
+def read_population(objects: Objects, run: str, listen: Callable[[Entry], None] | None = None) -> Population:
+    """The state of a run as its journals say.
+
+    Raises:
+        UsageError: no such run.
+    """
+    entries = read_journals(objects, run, {})
+    if not entries:
+        known = sorted(filter(None, {refs.run_of_journal(name) for name in objects.refs("refs/evogit/")}))
+        others = f"There are: {', '.join(known)}" if known else "Begin one: evogit run"
+        raise UsageError(f"no run {run!r} in this repository. {others}")
+    return fold(entries, listen)
+
+
+def recorded_task(objects: Objects, population: Population) -> Task:
+    """The task as the run was founded with."""
+    listing = objects.listing(population.founded_evidence)
+    files = {path: (objects.blob(oid), mode == EXECUTABLE) for path, (mode, oid) in listing.items()}
+    return task_from_files(str(population.founded["task"]), files)
+
+
+def protected_files(objects: Objects, tree: Oid, task: Task) -> dict[str, bytes]:
+    """Files of the starting version that `protect` names: path → bytes. Laid over every candidate."""
+    if not task.protect:
+        return {}
+    matcher = Editable(task.protect, (), ())
+    found = objects.listing(tree).items()
+    return {path: objects.blob(oid) for path, (mode, oid) in found if mode in (FILE, EXECUTABLE) and matcher(path)}
+
+
+def evaluator_digest(task: Task, overlay: Mapping[str, bytes]) -> str:
+    """What keys every score: the task's own digest and the protected files it is scored with. 16 hex digits."""
+    if not overlay:
+        return task.digest
+    digest = hashlib.sha256(task.digest.encode())
+    for path in sorted(overlay):
+        digest.update(path.encode("utf-8", "surrogateescape") + b"\0" + hashlib.sha256(overlay[path]).digest())
+    return digest.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def opened(repository: Repository, plan: Plan) -> Iterator[Session]:
+    """Found the run, or take it up where its journals left it.
+
+    Raises:
+        RunBusy: another process on this host holds it and `alongside` was not said.
+        UsageError: nothing to begin from (no task, or no commit).
+    """
+    refs.check_name("run name", plan.run)
+    lock = RunLock(repository, plan.run)
+    number = lock.acquire(alongside=plan.alongside)
+    try:
+        yield _open(repository, plan, number)
+    finally:
+        lock.release()
+
+
+def _open(repository: Repository, plan: Plan, number: int) -> Session:
+    objects = repository.objects()
+    tips: dict[str, Oid] = {}
+    entries = read_journals(objects, plan.run, tips)
+    population = fold(entries)
+    population.rule = plan.rule
+    for allocation in population.operators.values():
+        allocation.rule = plan.rule
+    task = plan.task
+    if task is None:
+        if not entries:
+            raise UsageError(
+                f"run {plan.run!r} has no task yet. Type: evogit run --task NAME (evogit tasks lists them)"
+            )
+        task = recorded_task(objects, population)
+    base = population.base or objects.resolve(plan.base)
+    if base is None:
+        raise UsageError(f"{plan.base}: no such commit to begin from. Commit something first: git commit")
+    base_tree = objects.commit(base).tree
+    overlay = protected_files(objects, base_tree, task)
+    host = DETERMINISTIC_HOST if plan.deterministic else repository.host()
+    journal = Journal(objects, plan.run, f"{host}-{number}", _now(plan, population))
+    journal.resume()
+    journal.observe(population.clock)
+    session = Session(
+        repository,
+        objects,
+        plan,
+        task,
+        evaluator_digest(task, overlay),
+        overlay,
+        Editable(task.evolve, task.protect, task.files),
+        journal,
+        population,
+        tips,
+        host,
+        number,
+        bool(entries),
+        base,
+        base_tree,
+    )
+    if population.digest != session.digest:
+        _found(session)
+    return session
+
+
+def _now(plan: Plan, population: Population) -> Callable[[], int]:
+    if not plan.deterministic:
+        return lambda: time.time_ns() // 1_000_000
+    return lambda: max(population.clock.milliseconds, DETERMINISTIC_START) + 1000
+
+
+def _found(session: Session) -> None:
+    """Write the task and the configuration as this run starts, or as the evaluator has changed since."""
+    task, plan = session.task, session.plan
+    tree = session.objects.put_tree(
+        {path: (data, EXECUTABLE if executable else FILE) for path, (data, executable) in task_files(task).items()}
+    )
+    data = {
+        "run": plan.run,
+        "task": task.name,
+        "direction": task.direction,
+        "digest": session.digest,
+        "host": session.host,
+        "policy": plan.policy,
+        "seed": plan.seed,
+        "deterministic": plan.deterministic,
+        "agents": {agent.name: count for agent, count in plan.agents},
+        "configuration": dict(plan.configuration),
+    }
+    verb = "again, with another evaluator" if session.resumed else ""
+    subject = f"founded {plan.run}: {task.name} {verb}".strip()
+    session.population.apply(session.journal.append("founded", subject, data, candidate=session.base, evidence=tree))
+
+
+def living_refs(objects: Objects, run: str) -> dict[tuple[str, str], Oid]:
+    """Every individual's commit by (host, agent)."""
+    found = {}
+    for ref, oid in objects.refs(refs.individuals(run)).items():
+        name = refs.agent_of(ref, run)
+        if name is not None:
+            found[name] = oid
+    return found
+
+
+def agent_names(plan: Plan, number: int) -> dict[str, Agent]:
+    """This process's agents: name → definition. Processes alongside have names of their own."""
+    suffix = f".{number}" if number else ""
+    names: dict[str, Agent] = {}
+    for agent, count in plan.agents:
+        width = len(str(count))
+        for index in range(1, count + 1):
+            names[f"{agent.name}-{index:0{width}d}{suffix}"] = agent
+    if not names:
+        raise UsageError("the population has no agents. Set [population] agents in .evogit/config.toml")
+    return names
+
+
+def stale_keeps(packs: Path) -> Iterable[Path]:
+    """Keep and partial pack files of EvoGit processes that died between writing a pack and moving refs."""
+    for path in packs.glob("pack-*.keep"):
+        words = _text(path).split()
+        if len(words) == 2 and words[0] == "evogit" and words[1].isdigit() and not Path(f"/proc/{words[1]}").exists():
+            yield path
+    for path in packs.glob("tmp_pack-*"):
+        process = path.name.rpartition(".")[2]
+        if process.isdigit() and not Path(f"/proc/{process}").exists():
+            yield path
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,189 @@
+"""A task's files as a `Task`, and back: task.toml is checked key by key, and nothing is lost on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from evogit import globs, toml
+from evogit.definitions import Source, Strings, Table, check_keys, is_name, validate
+from evogit.errors import DefinitionError
+from evogit.task import EvaluationSpec, Limits, Stage, Task, score_digest
+from evogit.values import Direction, Vocabulary
+
+_FUNCTION = re.compile(r"(?P<file>[^:]+\.py):(?P<name>[A-Za-z_]\w*)")
+
+
+class _VocabularyTable(Table):
+    names: Strings = ()
+    calls: Strings = ()
+    expressions: Strings = ()
+    numbers: Annotated[tuple[float, ...], Field(strict=False)] = ()
+
+
+class _TaskTable(Table):
+    """The top level of task.toml, after `evaluation` was put in order."""
+
+    description: str = ""
+    direction: Direction
+    evolve: Annotated[Strings, Field(min_length=1)]
+    protect: Strings = ()
+    target: float | None = None
+    metrics: Strings = ()
+    evaluation: EvaluationSpec
+    limits: Limits = Limits()
+    vocabulary: _VocabularyTable = _VocabularyTable()
+    parameters: Mapping[str, Any] = Field(default_factory=dict)
+
+
+def task_from_files(name: str, files: Mapping[str, tuple[bytes, bool]]) -> Task:
+    """The task that `task_files` stored. It has no seed. Raises `DefinitionError`."""
+    return read_task(name, files, PurePosixPath(name))
+
+
+def task_files(task: Task) -> Mapping[str, tuple[bytes, bool]]:
+    """The files of the task's folder, path → (bytes, executable), without the seed.
+
+    task.toml is the author's text as long as the task still says the same, or else written anew.
+    """
+    files = {path: (data, path in task.executables) for path, data in task.files.items()}
+    files["goal.md"] = (task.goal.encode(), False)
+    files["task.toml"] = (task.definition.encode(), False)
+    if not task.definition or not _says_the_same(task, task_from_files(task.name, files)):
+        files["task.toml"] = (_render_task(task).encode(), False)
+    return files
+
+
+def task_source(text: str, place: PurePosixPath | Path) -> Source:
+    return Source(str(place / "task.toml"), text)
+
+
+def some(names: Mapping[str, object]) -> str:
+    first = sorted(names)[:5]
+    return ", ".join(first) + (", …" if len(names) > len(first) else "") if names else "nothing"
+
+
+def read_task(name: str, files: Mapping[str, tuple[bytes, bool]], place: PurePosixPath | Path) -> Task:
+    if not is_name(name):
+        raise DefinitionError(place, "", f"a task's name has letters, digits, '-' and '_' only, not {name!r}")
+    text, goal = (_text(files, path, place) for path in ("task.toml", "goal.md"))
+    own = {path: data for path, (data, _) in files.items() if path not in ("task.toml", "goal.md")}
+    source = task_source(text, place)
+    raw = toml.parse(text, source.file)
+    check_keys(raw, _TaskTable.model_fields, source)
+    evaluation = _read_evaluation(raw.get("evaluation"), own, source)
+    table = validate(_TaskTable, {**raw, "evaluation": evaluation}, source)
+    _check_paths(table, own, source)
+    _check_parameters(table.parameters, source)
+    task = Task(
+        name=name,
+        description=table.description,
+        goal=goal,
+        direction=table.direction,
+        evolve=table.evolve,
+        protect=table.protect,
+        evaluation=table.evaluation,
+        limits=table.limits,
+        vocabulary=Vocabulary(**dict(table.vocabulary)),
+        parameters=table.parameters,
+        target=table.target,
+        files=own,
+        seed={},
+        metrics=table.metrics,
+        executables=frozenset(path for path in own if files[path][1]),
+        definition=text,
+    )
+    return dataclasses.replace(task, digest=score_digest(task))
+
+
+def _text(files: Mapping[str, tuple[bytes, bool]], path: str, place: PurePosixPath | Path) -> str:
+    if path not in files:
+        raise DefinitionError(place / path, "", "is missing; a task has a task.toml and a goal.md")
+    try:
+        return files[path][0].decode()
+    except UnicodeDecodeError as error:
+        raise DefinitionError(place / path, "", f"must be UTF-8 text (byte {error.start} is not)") from error
+
+
+def _read_evaluation(raw: object, files: Mapping[str, bytes], source: Source) -> EvaluationSpec:
+    """``[evaluation]``, whose stages stand in ``[[evaluation.stages]]`` or, when there is one, in the table itself."""
+    at = ("evaluation",)
+    if not isinstance(raw, dict):
+        source.fail(at, "expected a table with a command or a function: how a candidate is scored")
+    inline = {key: value for key, value in raw.items() if key in Stage.model_fields}
+    rest = {key: value for key, value in raw.items() if key not in inline}
+    check_keys(raw, {**Stage.model_fields, **EvaluationSpec.model_fields}, source, at)
+    rows = rest.get("stages", [inline])
+    if "stages" in rest and inline:
+        source.fail((*at, next(iter(inline))), "belongs into one of the [[evaluation.stages]]")
+    if not isinstance(rows, list) or not rows:
+        source.fail((*at, "stages"), "expected one or more [[evaluation.stages]]")
+    stages = []
+    for number, row in enumerate(rows):
+        where = (*at, "stages", number) if "stages" in rest else at
+        stages.append(_read_stage(row, "main" if len(rows) == 1 else f"stage-{number + 1}", files, source, where))
+        if stages[-1].name in [stage.name for stage in stages[:-1]]:
+            source.fail((*where, "name"), f"expected a name of its own, but {stages[-1].name!r} is taken")
+    if rest.get("validation") is not None:
+        rest["validation"] = _read_stage(rest["validation"], "validation", files, source, (*at, "validation"))
+    return validate(EvaluationSpec, {**rest, "stages": tuple(stages)}, source, at)
+
+
+def _read_stage(raw: object, name: str, files: Mapping[str, bytes], source: Source, at: toml.Key) -> Stage:
+    stage = validate(Stage, {"name": name, **raw} if isinstance(raw, dict) else raw, source, at)
+    if stage.function is not None:
+        found = _FUNCTION.fullmatch(stage.function)
+        if not found:
+            source.fail((*at, "function"), f'expected "file.py:name", not {stage.function!r}')
+        if found["file"] not in files:
+            source.fail((*at, "function"), f"{found['file']} is not in the task's folder (there: {some(files)})")
+    return stage
+
+
+def _check_paths(table: _TaskTable, files: Mapping[str, bytes], source: Source) -> None:
+    for key in ("evolve", "protect"):
+        for number, pattern in enumerate(getattr(table, key)):
+            if wrong := globs.check(pattern):
+                source.fail((key, number), wrong)
+            if key == "evolve" and pattern in files:
+                source.fail((key, number), f"{pattern} is the evaluator's own file, which agents never change")
+
+
+def _check_parameters(value: object, source: Source, at: toml.Key = ("parameters",)) -> None:
+    """They reach the evaluator as JSON, which knows no dates and no infinities."""
+    if isinstance(value, Mapping | list):
+        for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+            _check_parameters(inner, source, (*at, key))
+    elif not isinstance(value, str | int | float) or value in (float("inf"), float("-inf")) or value != value:
+        source.fail(at, f"expected text, a number, true, false, a list or a table, not {value}")
+
+
+def _says_the_same(task: Task, stored: Task) -> bool:
+    return stored == dataclasses.replace(task, seed={}, source=None, digest=stored.digest, definition=stored.definition)
+
+
+def _render_task(task: Task) -> str:
+    evaluation = task.evaluation.model_dump(exclude_defaults=True) | {
+        "stages": [stage.model_dump(exclude_defaults=True) | {"name": stage.name} for stage in task.evaluation.stages]
+    }
+    if task.evaluation.validation:
+        evaluation["validation"]["name"] = task.evaluation.validation.name
+    return toml.render(
+        {
+            "description": task.description,
+            "direction": task.direction,
+            "evolve": task.evolve,
+            "protect": task.protect,
+            "target": task.target,
+            "metrics": task.metrics,
+            "evaluation": evaluation,
+            "limits": task.limits.model_dump(),
+            "vocabulary": dataclasses.asdict(task.vocabulary),
+            "parameters": task.parameters,
+        }
+    )
