@@ -1,0 +1,1 @@
+"""How a child is scored: evaluator, sandbox, fork server, workspaces."""

@@ -1,0 +1,230 @@
+"""Score a tree: a warm folder, the stages of the cascade in order, each in the sandbox, one after another.
+
+Nothing stays behind when it is closed: no process, no folder. What a candidate does wrong is its `Evaluation`'s status;
+an error raised here means that the evaluator itself cannot work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import shutil
+import statistics
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+from evogit.catalog import Stage, Task
+from evogit.errors import EvaluationError
+from evogit.evaluation.forkserver import ForkServer, Job, ServerDied
+from evogit.evaluation.sandbox import Sandbox
+from evogit.evaluation.server import NOBODY
+from evogit.evaluation.workspace import TreeReader, Workspace, place, sweep
+from evogit.values import Evaluation, Oid, Reason, better
+
+__all__ = ["Evaluator", "sweep"]
+
+STARTS = 5  # fresh servers in a row that may die before the evaluator gives up
+
+
+class Evaluator:
+    """Evaluates up to `jobs` trees at once. An async context manager.
+
+    Args:
+        trees: where trees and blobs are read from.
+        scratch: a private folder on disk, used when there is no memory-backed one.
+        overlay: protected files of the starting version, path → bytes; the task's own files come on top.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        trees: TreeReader,
+        *,
+        jobs: int,
+        sandbox: Sandbox,
+        scratch: Path,
+        overlay: Mapping[str, bytes] | None = None,
+    ) -> None:
+        self.sandbox = sandbox
+        self._task = task
+        self._trees = trees
+        self._jobs = jobs
+        self._scratch = scratch
+        self._overlay = {**(overlay or {}), **task.files}
+        self._free: asyncio.Queue[Workspace] = asyncio.Queue()
+        self._starting = asyncio.Lock()
+        self._server: ForkServer | None = None
+        self._pool: Path | None = None
+        self._deaths = 0
+
+    async def __aenter__(self) -> Self:
+        self._pool = place(self._scratch)
+        try:
+            self._lay_out(self._pool)
+            await self._serve()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._server is not None:
+            await self._server.close()
+            self._server = None
+        if self._pool is not None:
+            shutil.rmtree(self._pool, ignore_errors=True)
+            self._pool = None
+
+    def _lay_out(self, pool: Path) -> None:
+        owner = NOBODY if self.sandbox.name == "bubblewrap" and os.geteuid() == 0 else None
+        task = pool / "task"
+        for path, data in self._task.files.items():
+            target = task / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+        task.mkdir(exist_ok=True)
+        (pool / "slots").mkdir()
+        for number in range(self._jobs):
+            slot = pool / "slots" / str(number)
+            space = Workspace(slot / "candidate", slot / "scratch", self._trees, self._overlay, owner)
+            space.prepare()
+            self._free.put_nowait(space)
+
+    async def _serve(self) -> ForkServer:
+        """The running server; a fresh one if it died."""
+        async with self._starting:
+            if self._server is not None and self._server.alive:
+                return self._server
+            if self._server is not None:
+                await self._server.close()
+                self._deaths += 1
+                if self._deaths > STARTS:
+                    raise EvaluationError("the fork server keeps dying. Type: evogit doctor")
+            assert self._pool is not None
+            spec = self._task.evaluation
+            stages = [*spec.stages, *([spec.validation] if spec.validation else [])]
+            self._server = ForkServer(
+                self.sandbox,
+                self._pool / "slots",
+                self._pool / "task",
+                functions=tuple(dict.fromkeys(stage.function for stage in stages if stage.function)),
+                preload=spec.preload,
+                jobs=self._jobs,
+            )
+            await self._server.start()
+            return self._server
+
+    async def evaluate(self, tree: Oid, *, epoch: int = 0, validation: bool = False) -> Evaluation:
+        """Score `tree` by the cascade, or by the validation stage.
+
+        Raises:
+            EvaluationError: the sandbox or the task's evaluator no longer works.
+        """
+        stages = self._task.evaluation.stages
+        if validation:
+            assert self._task.evaluation.validation is not None
+            stages = (self._task.evaluation.validation,)
+        space = await self._free.get()
+        try:
+            space.show(tree)
+            seconds = 0.0
+            evaluation = Evaluation(Reason.NO_RESULT.value)
+            for stage in stages:
+                evaluation = await self._stage(space, stage, epoch)
+                seconds += evaluation.seconds
+                if not evaluation.ok:
+                    break
+                if not self._passes(stage, evaluation):
+                    evaluation = _stopped(stage, evaluation)
+                    break
+            return replace(evaluation, seconds=seconds, stage=evaluation.stage if len(stages) > 1 else "")
+        finally:
+            self._free.put_nowait(space)
+
+    def _passes(self, stage: Stage, evaluation: Evaluation) -> bool:
+        if stage.threshold is None or evaluation.score is None:
+            return True
+        return not better(self._task.direction, stage.threshold, evaluation.score)
+
+    async def _stage(self, space: Workspace, stage: Stage, epoch: int) -> Evaluation:
+        """A stage, as often as it repeats: the run with the median score, all scores as samples."""
+        runs: list[Evaluation] = []
+        for _ in range(stage.repeats):
+            evaluation = await self._once(space, stage, epoch)
+            if not evaluation.ok:
+                return evaluation
+            runs.append(evaluation)
+        if len(runs) == 1:
+            return runs[0]
+        samples = tuple(run.score for run in runs if run.score is not None)
+        names = runs[0].metrics.keys()
+        metrics = {name: statistics.median(run.metrics.get(name, 0.0) for run in runs) for name in names}
+        seconds = sum(run.seconds for run in runs)
+        return replace(runs[-1], score=statistics.median(samples), metrics=metrics, samples=samples, seconds=seconds)
+
+    async def _once(self, space: Workspace, stage: Stage, epoch: int) -> Evaluation:
+        writable = stage.command is not None
+        job = Job(
+            str(space.folder),
+            str(space.scratch),
+            stage.function,
+            stage.command,
+            stage.name,
+            epoch,
+            self._task.parameters,
+            stage.deadline,
+            self._task.limits,
+            writable,
+        )
+        scan = writable or self.sandbox.name == "limits"
+        if scan:
+            space.photograph()
+        try:
+            answer = await self._ask(job)
+        finally:
+            if scan:
+                space.restore()
+        return _read(answer, stage)
+
+    async def _ask(self, job: Job) -> dict[str, Any]:
+        for _ in range(2):
+            try:
+                server = await self._serve()
+                answer = await server.run(job)
+            except ServerDied:
+                continue
+            self._deaths = 0
+            return answer
+        return {"reason": "crashed", "detail": "the fork server died twice while this candidate was evaluated"}
+
+
+def _stopped(stage: Stage, evaluation: Evaluation) -> Evaluation:
+    """A candidate that missed a stage's threshold: the score becomes feedback."""
+    text = f"stage {stage.name}: score {evaluation.score:.6g} does not reach {stage.threshold:.6g}"
+    feedback = f"{text}\n{evaluation.feedback}".rstrip()
+    return replace(evaluation, status=Reason.THRESHOLD.value, score=None, feedback=feedback)
+
+
+def _read(answer: Mapping[str, Any], stage: Stage) -> Evaluation:
+    out, err = (base64.b64decode(answer.get(name, "")) for name in ("stdout", "stderr"))
+    seconds = float(answer.get("seconds", 0.0))
+    reason = answer.get("reason")
+    if reason is None:
+        return Evaluation(
+            "ok",
+            float(answer["score"]),
+            answer["metrics"],
+            answer["feedback"],
+            seconds,
+            stage.name,
+            stdout=out,
+            stderr=err,
+        )
+    if b"MemoryError" in err and reason == "failed":
+        reason = "memory"
+    detail = str(answer.get("detail", "")).strip()
+    status = Reason(reason).value if reason in set(Reason) else Reason.CRASHED.value
+    return Evaluation(status, None, {}, detail, seconds, stage.name, stdout=out, stderr=err)

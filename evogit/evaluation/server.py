@@ -1,0 +1,646 @@
+"""The fork server: started once inside the sandbox, it forks once per evaluation and confines each fork further.
+
+Run by path, as its own program; the standard library only, because it is all that is bound into the sandbox. It reads
+length-prefixed JSON requests from a socket and answers each. Every fork has its own process and mount namespace (where
+the sandbox grants them), its own folder and /tmp, its own session, no capabilities and its own limits, so that
+candidates can neither see, signal nor poison one another.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import ctypes
+import errno
+import importlib
+import inspect
+import json
+import math
+import os
+import platform
+import resource
+import secrets
+import selectors
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+Message = dict[str, Any]
+
+CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x20000, 0x08000000, 0x20000000
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP = 1, 4, 36, 38, 22
+NOBODY = 65534
+RESULT_FD_LIMIT = 4 << 20  # bytes of result a candidate may send
+WATCH = 0.05  # seconds between looks at the process tree, where no namespace holds it
+
+_MACHINE = platform.machine()
+_CLONE = {"x86_64": 56, "aarch64": 220}.get(_MACHINE)
+_CAPSET = {"x86_64": 126, "aarch64": 91}.get(_MACHINE)
+_SOCKET = {"x86_64": 41, "aarch64": 198}.get(_MACHINE)
+_SIGNALS = {"x86_64": (62, 129, 200, 234, 297, 424), "aarch64": (129, 138, 130, 131, 240, 424)}.get(_MACHINE, ())
+_AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}.get(_MACHINE)
+_IO_URING_SETUP = 425
+_LANDLOCK = 444  # create_ruleset; add_rule and restrict_self follow
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_direct = ctypes.PyDLL(None, use_errno=True)  # keeps the interpreter's lock, as a fork must
+
+
+# The kernel's ways to confine
+
+
+def _check(result: int, what: str) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")
+    return result
+
+
+def fork(flags: int) -> int:
+    """``fork()`` with namespaces: clone(2) called between the interpreter's own fork hooks."""
+    if not flags:
+        return os.fork()
+    ctypes.pythonapi.PyOS_BeforeFork()
+    pid: int = _direct.syscall(_CLONE, ctypes.c_long(flags | signal.SIGCHLD), 0, 0, 0, 0)
+    code = ctypes.get_errno()
+    if pid == 0:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+    else:
+        ctypes.pythonapi.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise OSError(code, f"clone: {os.strerror(code)}")
+    return pid
+
+
+def mount(source: str, target: str, kind: str | None, flags: int, data: str = "") -> None:
+    result = _libc.mount(source.encode(), target.encode(), kind.encode() if kind else None, flags, data.encode())
+    _check(result, f"mount {target}")
+
+
+def drop_privileges() -> None:
+    """No capabilities, now or through any program; as root, become nobody (RLIMIT_NPROC does not hold root)."""
+    _check(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    header = struct.pack("<Ii", 0x20080522, 0)
+    _check(_libc.syscall(_CAPSET, header, bytes(24)), "capset")
+
+
+def landlock_abi() -> int:
+    """The kernel's Landlock version, 0 if it has none."""
+    return max(0, int(_libc.syscall(_LANDLOCK, None, 0, 1)))
+
+
+def landlock(readable: list[str], writable: list[str]) -> None:
+    """Reading and executing below `readable`, everything below `writable`, nothing else; no TCP; no signals outside."""
+    abi = landlock_abi()
+    if not abi:
+        raise OSError(errno.EOPNOTSUPP, "landlock")
+    rights = (1 << (13 if abi == 1 else 14 if abi == 2 else 15)) - 1
+    if abi >= 5:
+        rights |= 1 << 15
+    read = 1 << 0 | 1 << 2 | 1 << 3  # execute, read file, read folder
+    attributes = struct.pack("<QQQ", rights, 3 if abi >= 4 else 0, 3 if abi >= 6 else 0)
+    size = 24 if abi >= 6 else 16 if abi >= 4 else 8
+    ruleset = _check(_libc.syscall(_LANDLOCK, attributes, ctypes.c_size_t(size), 0), "landlock ruleset")
+    file_rights = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15
+    for path, allowed in [(p, read) for p in readable] + [(p, rights) for p in writable]:
+        try:
+            opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            continue
+        if not os.path.isdir(path):
+            allowed &= file_rights
+        rule = struct.pack("<Qi", allowed & rights, opened)
+        _check(_libc.syscall(_LANDLOCK + 1, ruleset, 1, rule, 0), f"landlock rule {path}")
+        os.close(opened)
+    _check(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    _check(_libc.syscall(_LANDLOCK + 2, ruleset, 0), "landlock restrict")
+    os.close(ruleset)
+
+
+def forbid_calls(*, signals: bool) -> None:
+    """A seccomp filter: no sockets but Unix ones, no io_uring; with `signals`, no sending of signals either."""
+    load_number, load_arch, load_argument = (0x20, 0), (0x20, 4), (0x20, 16)
+    denied = 0x00050000 | errno.EPERM
+    program: list[tuple[int, int, int, int]] = [
+        (load_arch[0], 0, 0, load_arch[1]),
+        (0x15, 1, 0, int(_AUDIT or 0)),
+        (0x06, 0, 0, denied),
+        (load_number[0], 0, 0, load_number[1]),
+        (0x15, 0, 3, int(_SOCKET or 0)),
+        (load_argument[0], 0, 0, load_argument[1]),
+        (0x15, 1, 0, socket.AF_UNIX),
+        (0x06, 0, 0, denied),
+        (load_number[0], 0, 0, load_number[1]),
+    ]
+    for number in (_IO_URING_SETUP, *(_SIGNALS if signals else ())):
+        program += [(0x15, 0, 1, number), (0x06, 0, 0, denied)]
+    program.append((0x06, 0, 0, 0x7FFF0000))
+    code = b"".join(struct.pack("<HBBI", *line) for line in program)
+    buffer = ctypes.create_string_buffer(code)
+
+    class Program(ctypes.Structure):
+        _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+
+    _check(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    filter_ = Program(len(program), ctypes.cast(buffer, ctypes.c_void_p))
+    _check(_libc.prctl(PR_SET_SECCOMP, 2, ctypes.byref(filter_), 0, 0), "seccomp")
+
+
+# One evaluation, in the forked child
+
+
+def evaluate(request: Message, setup: Message, nonce: bytes, pipe: int) -> NoReturn:
+    """Confine this fork, run the stage, send the framed result, and end."""
+    status = 0
+    try:
+        folder, scratch = _confine(request, setup)
+        answer = _run_function(request, folder) if request.get("function") else _run_command(request, folder, scratch)
+    except MemoryError:
+        answer = {"reason": "memory", "detail": "out of memory"}
+    except RecursionError:
+        answer = {"reason": "failed", "detail": "RecursionError: the recursion is too deep"}
+    except OSError as error:
+        out = error.errno in (errno.ENOMEM,)
+        answer = {"reason": "memory" if out else "failed", "detail": _trace()}
+    except SystemExit as error:
+        answer = {"reason": "failed", "detail": f"called sys.exit({error.code!r}) before there was a result"}
+    except BaseException:  # noqa: BLE001  # whatever a candidate raises is its own failure
+        answer = {"reason": "failed", "detail": _trace()}
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    try:
+        data = nonce + json.dumps(answer).encode()
+    except (TypeError, ValueError) as error:
+        data = nonce + json.dumps({"reason": "no-result", "detail": f"the result is not JSON: {error}"}).encode()
+    try:
+        while data:
+            data = data[os.write(pipe, data) :]
+    except OSError:
+        status = 1
+    os._exit(status)
+
+
+def _trace() -> str:
+    """The traceback from the evaluator's own frames on; this server's are of no interest to anybody."""
+    lines = traceback.format_exception(*sys.exc_info())
+    kept = [line for line in lines if not line.lstrip().startswith(f'File "{__file__}"')]
+    return "".join(kept)[-8000:]
+
+
+def _confine(request: Message, setup: Message) -> tuple[str, str]:
+    """Apply every means of confinement; the folder and the scratch folder as this process sees them."""
+    limits, folder, scratch = request["limits"], request["folder"], request["scratch"]
+    if setup["namespaces"]:
+        folder, scratch = _own_mounts(request, setup), "/tmp"
+    os.umask(0o022)
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_CPU, max(1, math.ceil(limits["cpu"])))
+    _limit(resource.RLIMIT_FSIZE, limits["file_size"])
+    _limit(resource.RLIMIT_NOFILE, 1024)
+    _limit(resource.RLIMIT_AS, limits["memory"] + (setup["size"] if request.get("function") else 64 << 20))
+    if setup["become_nobody"]:
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+    if setup["namespaces"]:
+        # Counted per user in the sandbox's own user namespace, or for nobody: the other forks count too.
+        _limit(resource.RLIMIT_NPROC, limits["processes"] * setup["jobs"] + 8)
+    if setup["privileged"]:
+        drop_privileges()
+    if setup["landlock"]:
+        # Inside mount namespaces the mounts decide what is seen; Landlock adds that nothing outside is signalled.
+        own = [scratch, "/dev"] + ([folder] if request["writable"] or not setup["namespaces"] else [])
+        if not setup["namespaces"]:
+            own = [scratch, "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"]
+            own += [folder] if request["writable"] else []
+        landlock([*setup["readable"], folder, "/proc", "/dev"], own)
+    if setup["seccomp"]:
+        forbid_calls(signals=setup["landlock"] and landlock_abi() < 6 and not setup["namespaces"])
+    # Not to be traced or read through /proc by a command it starts.
+    _libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.environ.update({"HOME": scratch, "TMPDIR": scratch})
+    return folder, scratch
+
+
+def _own_mounts(request: Message, setup: Message) -> str:
+    mount("none", "/", None, MS_REC | MS_PRIVATE)
+    mount(request["folder"], "/candidate", None, MS_BIND)
+    if not request["writable"]:
+        mount("none", "/candidate", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
+    mount("tmpfs", setup["pool"], "tmpfs", MS_NOSUID | MS_NODEV | MS_RDONLY, "size=4k,mode=0755")
+    mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, f"size={request['limits']['disk']},mode=1777,nr_inodes=100k")
+    mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "size=64m,mode=1777")
+    with contextlib.suppress(OSError):
+        # Refused in some user namespaces; the sandbox's own /proc is then kept, where this server is unreadable.
+        mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)
+    return "/candidate"
+
+
+def _limit(which: int, value: int) -> None:
+    _, hard = resource.getrlimit(which)
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(which, (value, value))
+
+
+def _run_function(request: Message, folder: str) -> Message:
+    module, _, name = request["function"].partition(":")
+    function = getattr(importlib.import_module(module.removesuffix(".py")), name)
+    offered = {"epoch": request["epoch"], "stage": request["stage"], "parameters": request["parameters"]}
+    accepted = inspect.signature(function).parameters
+    wanted = {key: value for key, value in offered.items() if key in accepted}
+    return _as_result(function(Path(folder), **wanted))
+
+
+def _as_result(value: object) -> Message:
+    """What an evaluator returned or wrote, in one form; a score that is no finite number is no result."""
+    if isinstance(value, dict):
+        metrics = value.get("metrics") or {}
+        score = value.get("score", metrics.get("score") if isinstance(metrics, dict) else None)
+        feedback = value.get("feedback", "")
+    else:
+        metrics, score, feedback = {}, value, ""
+    if not isinstance(metrics, dict):
+        return {"reason": "no-result", "detail": f"metrics must be a table of numbers, not {metrics!r:.200}"}
+    numbers = {}
+    for name, number in {"score": score, **metrics}.items():
+        try:
+            numbers[str(name)] = float(number)
+        except (TypeError, ValueError, OverflowError):
+            return {"reason": "no-result", "detail": f"{name} must be a number, not {number!r:.200}"}
+        if not math.isfinite(numbers[str(name)]):
+            return {"reason": "no-result", "detail": f"{name} must be finite, not {number!r}"}
+    kept = {name: numbers[str(name)] for name in metrics}
+    return {"score": numbers["score"], "metrics": kept, "feedback": str(feedback)[:100_000]}
+
+
+def _run_command(request: Message, folder: str, scratch: str) -> Message:
+    """Run the command as a child, so that its end is seen whatever it does, and read its result file."""
+    result = os.path.join(scratch, f"result-{secrets.token_hex(8)}.json")
+    environment = dict(os.environ) | {"EVOGIT_RESULT": result}
+    command = [sys.executable if request["command"][0] in ("python", "python3") else request["command"][0]]
+    try:
+        done = subprocess.run([*command, *request["command"][1:]], cwd=folder, env=environment, check=False)
+    except OSError as error:
+        return {"reason": "failed", "detail": f"cannot run {command[0]}: {error.strerror}"}
+    if done.returncode:
+        code = -done.returncode
+        if code == signal.SIGXCPU:
+            return {"reason": "timeout", "detail": "the processor time is used up"}
+        if code > 0:
+            return {"reason": "crashed", "detail": f"killed by {_signal_name(code)}"}
+        return {"reason": "failed", "detail": f"exit status {done.returncode}"}
+    try:
+        with open(result, "rb") as file:
+            value = json.loads(file.read(RESULT_FD_LIMIT))
+    except OSError:
+        return {"reason": "no-result", "detail": "nothing was written to the file that EVOGIT_RESULT names"}
+    except ValueError as error:
+        return {"reason": "no-result", "detail": f"the file that EVOGIT_RESULT names is not JSON: {error}"}
+    return _as_result(value)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+# The server
+
+
+@dataclass
+class Child:
+    """One evaluation under way, as the server sees it."""
+
+    id: int
+    pid: int
+    handle: int
+    started: float
+    deadline: float
+    limit: int
+    nonce: bytes
+    scratch: str
+    processes: int
+    pipes: dict[int, str] = field(default_factory=dict)
+    data: dict[str, bytearray] = field(
+        default_factory=lambda: {"out": bytearray(), "err": bytearray(), "res": bytearray()}
+    )
+    killed: str = ""
+    status: int | None = None
+
+
+class Server:
+    """Accept requests, fork, watch, answer."""
+
+    def __init__(self, control: socket.socket, setup: Message) -> None:
+        self._control = control
+        self._setup = setup
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(control, selectors.EVENT_READ, "control")
+        self._children: dict[int, Child] = {}
+        self._buffer = bytearray()
+        self._flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC if setup["namespaces"] else 0
+        self._watched = 0.0
+
+    def serve(self) -> None:
+        """Until the other side goes away."""
+        while True:
+            for key, _ in self._selector.select(self._wait()):
+                if key.data == "control":
+                    if not self._receive():
+                        return
+                else:
+                    self._child_event(key.data, key.fd)
+            self._enforce()
+
+    def _wait(self) -> float | None:
+        if not self._children:
+            return None
+        soonest = min(child.deadline for child in self._children.values()) - time.monotonic()
+        return max(0.0, soonest if self._flags else min(soonest, WATCH))
+
+    def _receive(self) -> bool:
+        data = self._control.recv(1 << 20)
+        if not data:
+            return False
+        self._buffer += data
+        while len(self._buffer) >= 4:
+            size = int.from_bytes(self._buffer[:4], "big")
+            if len(self._buffer) < 4 + size:
+                break
+            request = json.loads(self._buffer[4 : 4 + size])
+            del self._buffer[: 4 + size]
+            if "cancel" in request:
+                for child in [c for c in self._children.values() if c.id == request["cancel"]]:
+                    self._kill(child, "cancelled")
+            else:
+                self._start(request)
+        return True
+
+    def _start(self, request: Message) -> None:
+        pipes = {name: os.pipe() for name in ("out", "err", "res")}
+        nonce = secrets.token_hex(16).encode()
+        started = time.monotonic()
+        try:
+            pid = fork(self._flags)
+        except OSError as error:
+            for ends in pipes.values():
+                os.close(ends[0])
+                os.close(ends[1])
+            self._answer({"id": request["id"], "reason": "crashed", "detail": f"cannot fork: {error}", "server": True})
+            return
+        if pid == 0:
+            self._become_child(request, pipes, nonce)
+        child = Child(
+            request["id"],
+            pid,
+            os.pidfd_open(pid),
+            started,
+            started + request["deadline"],
+            request["limits"]["output"],
+            nonce,
+            "" if self._flags else request["scratch"],
+            request["limits"]["processes"],
+        )
+        for name, (reading, writing) in pipes.items():
+            os.close(writing)
+            os.set_blocking(reading, False)
+            child.pipes[reading] = name
+            self._selector.register(reading, selectors.EVENT_READ, child)
+        self._selector.register(child.handle, selectors.EVENT_READ, child)
+        self._children[pid] = child
+
+    def _become_child(self, request: Message, pipes: dict[str, tuple[int, int]], nonce: bytes) -> NoReturn:
+        try:
+            os.setsid()
+            signal.set_wakeup_fd(-1)
+            os.dup2(pipes["out"][1], 1)
+            os.dup2(pipes["err"][1], 2)
+            result = pipes["res"][1]
+            nothing = os.open("/dev/null", os.O_RDONLY)
+            os.dup2(nothing, 0)
+            os.closerange(3, result)
+            os.closerange(result + 1, 4096)
+        except OSError:
+            os._exit(1)
+        evaluate(request, self._setup, nonce, result)
+
+    def _child_event(self, child: Child, descriptor: int) -> None:
+        if descriptor == child.handle:
+            _, child.status = os.waitpid(child.pid, 0)
+            self._finish(child)
+            return
+        if descriptor not in child.pipes:
+            return
+        self._drain(child, descriptor)
+
+    def _drain(self, child: Child, descriptor: int) -> None:
+        name = child.pipes[descriptor]
+        try:
+            data = os.read(descriptor, 1 << 16)
+        except BlockingIOError:
+            return
+        if not data:
+            self._close(child, descriptor)
+            return
+        held = child.data[name]
+        limit = RESULT_FD_LIMIT if name == "res" else child.limit
+        held += data[: max(0, limit - len(held))]
+        if len(held) >= limit and not child.killed:
+            self._kill(child, "output")
+
+    def _close(self, child: Child, descriptor: int) -> None:
+        self._selector.unregister(descriptor)
+        os.close(descriptor)
+        del child.pipes[descriptor]
+
+    def _enforce(self) -> None:
+        now = time.monotonic()
+        watch = not self._flags and now >= self._watched
+        if watch:
+            self._watched = now + WATCH
+        for child in list(self._children.values()):
+            if now >= child.deadline and not child.killed:
+                self._kill(child, "timeout")
+            elif watch and not child.killed and len(_descendants(child.pid)) > child.processes:
+                self._kill(child, "processes")
+
+    def _kill(self, child: Child, why: str) -> None:
+        child.killed = why
+        if not self._flags:
+            _kill_tree(child.pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
+
+    def _finish(self, child: Child) -> None:
+        if not self._flags:
+            self._sweep_orphans()
+        for descriptor in list(child.pipes):
+            for _ in range(64):
+                if descriptor not in child.pipes:
+                    break
+                before = len(child.data[child.pipes[descriptor]])
+                self._drain(child, descriptor)
+                if descriptor in child.pipes and len(child.data[child.pipes[descriptor]]) == before:
+                    break
+            if descriptor in child.pipes:
+                self._close(child, descriptor)
+        self._selector.unregister(child.handle)
+        os.close(child.handle)
+        del self._children[child.pid]
+        if child.scratch:
+            _empty(child.scratch)
+        answer = self._verdict(child)
+        answer |= {
+            "id": child.id,
+            "seconds": time.monotonic() - child.started,
+            "stdout": base64.b64encode(child.data["out"]).decode(),
+            "stderr": base64.b64encode(child.data["err"]).decode(),
+        }
+        self._answer(answer)
+
+    def _verdict(self, child: Child) -> Message:
+        """What the end of a child means."""
+        explanations = {
+            "timeout": "ran into the deadline",
+            "output": "wrote more output than the limit allows",
+            "processes": "started more processes than the limit allows",
+            "cancelled": "cancelled",
+        }
+        if child.killed:
+            reason = "failed" if child.killed == "processes" else child.killed
+            return {"reason": reason, "detail": explanations[child.killed]}
+        status, result = child.status or 0, bytes(child.data["res"])
+        if os.WIFSIGNALED(status):
+            number = os.WTERMSIG(status)
+            if number == signal.SIGXCPU:
+                return {"reason": "timeout", "detail": "the processor time is used up"}
+            return {"reason": "crashed", "detail": f"killed by {_signal_name(number)}"}
+        if result and not result.startswith(child.nonce):
+            return {"reason": "forged", "detail": "a result came by another way than the evaluator's"}
+        if not result:
+            code = os.WEXITSTATUS(status)
+            return {"reason": "failed", "detail": f"ended with exit status {code} before the evaluator had a result"}
+        try:
+            answer: Message = json.loads(result[len(child.nonce) :])
+        except ValueError:
+            return {"reason": "forged", "detail": "the evaluator's result was tampered with"}
+        return answer
+
+    def _sweep_orphans(self) -> None:
+        """Kill what an ended child left behind: it is now a child of this subreaper."""
+        for _ in range(100):
+            orphans = [pid for pid in _children_of(os.getpid()) if pid not in self._children]
+            if not orphans:
+                return
+            for pid in orphans:
+                _kill_tree(pid)
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+
+    def _answer(self, message: Message) -> None:
+        data = json.dumps(message).encode()
+        self._control.sendall(len(data).to_bytes(4, "big") + data)
+
+
+def _children_of(pid: int) -> list[int]:
+    return _family().get(pid, [])
+
+
+def _family() -> dict[int, list[int]]:
+    """Parent → children, of every process in sight."""
+    found: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    parent = int(file.read().rpartition(b")")[2].split()[1])
+            except (OSError, ValueError, IndexError):
+                continue
+            found.setdefault(parent, []).append(int(name))
+    return found
+
+
+def _descendants(pid: int) -> list[int]:
+    family, found, todo = _family(), [], [pid]
+    while todo:
+        children = family.get(todo.pop(), [])
+        found += children
+        todo += children
+    return found
+
+
+def _kill_tree(pid: int) -> None:
+    """Stop, then kill, every descendant, until none appears any more."""
+    for _ in range(50):
+        found = _descendants(pid)
+        if not found:
+            return
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for each in found:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(each, number)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGSTOP)
+
+
+def _empty(folder: str) -> None:
+    for entry in os.scandir(folder):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                os.unlink(entry.path)
+
+
+def main() -> int:
+    control = socket.socket(fileno=int(sys.argv[1]))
+    size = int.from_bytes(control.recv(4, socket.MSG_WAITALL), "big")
+    setup: Message = json.loads(control.recv(size, socket.MSG_WAITALL))
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    if not setup["namespaces"]:
+        _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(ignored, signal.SIG_IGN)
+    ready: Message = {"ready": True}
+    os.environ.clear()
+    os.environ.update(setup["environment"])
+    sys.path.insert(0, setup["task"])
+    try:
+        for module in setup["preload"]:
+            importlib.import_module(module)
+        for function in setup["functions"]:
+            module, _, name = function.partition(":")
+            getattr(importlib.import_module(module.removesuffix(".py")), name)
+    except Exception:  # noqa: BLE001  # reported to the user as the task's mistake, whatever it was
+        ready = {"ready": False, "detail": traceback.format_exc()}
+    with open("/proc/self/statm", "rb") as file:
+        setup["size"] = int(file.read().split()[0]) * resource.getpagesize()
+    server = Server(control, setup)
+    server._answer(ready)
+    if ready["ready"]:
+        server.serve()
+    for child in list(server._children.values()):
+        server._kill(child, "cancelled")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
