@@ -1,0 +1,53 @@
+"""The command line as a whole: which commands there are and what may stand before them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from evogit import __version__
+from evogit.cli import best, catalog, checks, configure, demo, found, log, run, show, status
+
+app = typer.Typer(
+    name="evogit",
+    help="A population of coding agents evolves a code base inside a Git repository.",
+    epilog="Begin: evogit demo; or in a repository of yours: evogit init, then evogit run.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        print(f"evogit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def shared(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """What may stand before a command; -C and --run are moved behind it."""
+
+
+app.command("new")(found.new)
+app.command("init")(found.init)
+app.command("run")(run.run)
+app.command("status")(status.status)
+app.command("log")(log.log)
+app.command("show")(show.show)
+app.command("diff")(show.diff)
+app.command("best")(best.best)
+app.command("tasks")(catalog.tasks)
+app.command("agents")(catalog.agents)
+app.command("config")(configure.config)
+app.command("fsck")(checks.fsck)
+app.command("clean")(checks.clean)
+app.command("doctor")(checks.doctor)
+app.command("demo")(demo.demo)

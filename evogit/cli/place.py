@@ -1,0 +1,94 @@
+"""Where a command works: the options every command shares, and what is opened by them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from evogit.config import Config
+    from evogit.evolution.population import Population
+    from evogit.store.objects import Objects
+    from evogit.store.repository import Repository
+
+Directory = Annotated[
+    Path | None, typer.Option("-C", metavar="DIR", help="Work as if started in DIR.", show_default=False)
+]
+RunName = Annotated[
+    str | None, typer.Option("--run", metavar="NAME", help="The run (default: main).", show_default=False)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A repository, the run in question, and the configuration there."""
+
+    directory: Path
+    repository: Repository
+    config: Config
+    run: str
+
+    def objects(self) -> Objects:
+        return self.repository.objects()
+
+    def population(self) -> Population:
+        from evogit.evolution.session import read_population
+
+        return read_population(self.repository.objects(), self.run)
+
+
+def folder(directory: Path | None) -> Path:
+    """The folder a command works in. Raises `UsageError` if it is none."""
+    from evogit.errors import UsageError
+
+    found = Path(directory or ".")
+    if not found.is_dir():
+        raise UsageError(f"{found}: no such folder")
+    return found.resolve()
+
+
+def check_run(run: str | None) -> None:
+    """Every command takes ``--run``; the ones that concern no run only check its form."""
+    from evogit.store import refs
+
+    if run is not None:
+        refs.check_name("run name", run)
+
+
+def configuration(root: Path | None, flags: Mapping[str, object] | None = None) -> Config:
+    from evogit import config
+
+    return config.load(root, os.environ, config.default_user_file(), flags or {})
+
+
+def here(directory: Path | None, run: str | None, flags: Mapping[str, object] | None = None) -> Place:
+    """Open the repository around `directory`, with flags over files and environment."""
+    from evogit.store import refs
+    from evogit.store.repository import find
+
+    at = folder(directory)
+    repository = find(at)
+    settings = configuration(repository.root, flags)
+    name = refs.check_name("run name", run or settings.run.name)
+    return Place(at, repository, settings, name)
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def interactive() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def number(value: float | None) -> str:
+    """A score for people."""
+    return "–" if value is None else f"{value:.6g}"

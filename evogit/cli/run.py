@@ -1,0 +1,229 @@
+"""`run`: evolve, from here on, until the budget is spent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evogit.cli.place import Directory, Place, RunName, here
+
+if TYPE_CHECKING:
+    from evogit.catalog import Agent, Task
+    from evogit.evaluation.sandbox import Sandbox
+    from evogit.evolution.engine import Engine
+    from evogit.evolution.events import Finished, Listener
+    from evogit.evolution.session import Plan
+
+
+def run(
+    task: Annotated[
+        str | None, typer.Option(help="What to evolve (default: as configured, or as the run began).")
+    ] = None,
+    candidates: Annotated[int | None, typer.Option(min=1, help="Stop after so many candidates of this call.")] = None,
+    seconds: Annotated[str | None, typer.Option(metavar="TIME", help="Stop after this time: 90, 15m, 4h.")] = None,
+    patience: Annotated[int | None, typer.Option(min=1, help="Stop after so many without a new best.")] = None,
+    target: Annotated[float | None, typer.Option(help="Stop when a score as good as this is reached.")] = None,
+    agents: Annotated[str | None, typer.Option(help='The population, as "tinker:48, dial:4".')] = None,
+    policy: Annotated[str | None, typer.Option(help="paper, tournament, greedy or best-of-n.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=0, help="Evaluations at a time (0: one a processor).")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the random numbers.")] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Agents in turn, a logical clock: same seed, same commit ids.")
+    ] = False,
+    alongside: Annotated[
+        bool, typer.Option("--alongside", help="Take part beside a process that runs already.")
+    ] = False,
+    base: Annotated[str, typer.Option(metavar="REV", help="Where a new run begins.")] = "HEAD",
+    sandbox: Annotated[str | None, typer.Option(help="auto, bubblewrap, landlock or limits.")] = None,
+    no_sandbox: Annotated[bool, typer.Option("--no-sandbox", help="Allow free code under limits only.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object an event a line.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the live display.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
+    directory: Directory = None,
+    run_name: RunName = None,
+) -> int:
+    """Evolve. Budgets count this call only: a run that is there already goes on from where it was.
+
+    Examples:
+
+      evogit run --seconds 10m
+
+      evogit run --task online-bin-packing --agents tinker:48 --candidates 5000
+
+    The first Ctrl-C lets running evaluations finish, the second ends at once; neither loses anything.
+    """
+    flags = {
+        "run.task": task,
+        "run.seed": seed,
+        "run.deterministic": deterministic or None,
+        "budget.candidates": candidates,
+        "budget.seconds": seconds,
+        "budget.patience": patience,
+        "budget.target": target,
+        "population.agents": agents,
+        "evolution.policy": policy,
+        "evaluation.jobs": jobs,
+        "evaluation.sandbox": sandbox or ("limits" if no_sandbox else None),
+    }
+    place = here(directory, run_name, flags)
+    return evolve(place, base=base, alongside=alongside, waived=no_sandbox, style=_style(json, plain, quiet))
+
+
+def _style(json: bool, plain: bool, quiet: bool) -> str:
+    if json:
+        return "json"
+    if quiet:
+        return "quiet"
+    return "plain" if plain or not sys.stdout.isatty() else "live"
+
+
+def evolve(
+    place: Place, *, base: str = "HEAD", alongside: bool = False, waived: bool = False, style: str = "plain"
+) -> int:
+    """Do one run as configured; the exit code."""
+    from evogit.evaluation import sandbox
+    from evogit.evolution.session import opened
+
+    plan = make_plan(place, base=base, alongside=alongside)
+    chosen = sandbox.choose(place.config.evaluation.sandbox)
+    _check_sandbox(chosen, plan, waived=waived)
+    from evogit.cli.display import display
+
+    with opened(place.repository, plan) as session, display(style, plan.budget) as listen:
+        finished = asyncio.run(_evolve(place, session, chosen, listen))
+    return 130 if finished.reason == "interrupted" else 0
+
+
+def make_plan(place: Place, *, base: str, alongside: bool) -> Plan:
+    """The configuration as the engine's plan."""
+    import os
+
+    from evogit.catalog import load_agent
+    from evogit.evolution.budget import Budget
+    from evogit.evolution.selection import Settings
+    from evogit.evolution.session import Plan
+
+    config, root = place.config, place.repository.root
+    found = find_task(place)
+    agents: list[tuple[Agent, int]] = []
+    for row in config.population.agents:
+        if row.count:
+            agents.append((load_agent(row.name, root), row.count))
+    evolution = config.evolution
+    direction = found.direction if found else place.population().direction
+    deterministic = config.run.deterministic
+    seed = config.run.seed
+    if seed is None:
+        seed = 0 if deterministic else int.from_bytes(os.urandom(4), "big")
+    budget = config.budget
+    goal = budget.target if budget.target is not None else found.target if found else None
+    return Plan(
+        place.run,
+        tuple(agents),
+        found,
+        evolution.policy,
+        Settings(
+            direction,
+            evolution.tournament_size,
+            evolution.crossover_every,
+            evolution.island_size,
+            evolution.migration,
+            evolution.niches,
+        ),
+        evolution.allocation,
+        1 if deterministic else config.evaluation.jobs or os.cpu_count() or 1,
+        config.evaluation.sandbox,
+        Budget(budget.candidates, budget.seconds, budget.patience, goal),
+        seed,
+        deterministic,
+        alongside,
+        base,
+        config.dump(),
+    )
+
+
+def find_task(place: Place) -> Task | None:
+    """The task to evolve: as said or configured, as the run began, or the only one of the repository's own."""
+    from evogit.catalog import load_task
+    from evogit.errors import EvoGitError, UsageError
+
+    root = place.repository.root
+    if place.config.run.task:
+        return load_task(place.config.run.task, root)
+    if place.run in place.repository.runs():
+        name = str(place.population().founded["task"])
+        try:
+            return load_task(name, root)
+        except EvoGitError:
+            return None  # as recorded when the run was founded
+    own = sorted(path.parent.name for path in (root / ".evogit/tasks").glob("*/task.toml")) if root else []
+    if len(own) == 1:
+        return load_task(own[0], root)
+    many = f" ({', '.join(own)} are here)" if own else " (evogit init writes one, evogit tasks lists the built-in ones)"
+    raise UsageError(f"no task to evolve: say --task NAME{many}")
+
+
+def _check_sandbox(chosen: Sandbox, plan: Plan, *, waived: bool) -> None:
+    from evogit.errors import SandboxError
+
+    if chosen.contains_free_code:
+        return
+    free = [agent.name for agent, _ in plan.agents if agent.free_code]
+    if free and not waived:
+        raise SandboxError(
+            f"agents that write free code ({', '.join(free)}) need a sandbox, and none works here. "
+            "Type: evogit doctor; or accept the risk: evogit run --no-sandbox"
+        )
+    print(f"warning: sandbox {chosen.name!r}: {chosen.explain}. Type: evogit doctor", file=sys.stderr)
+
+
+async def _evolve(place: Place, session: Any, chosen: Sandbox, listen: Listener) -> Finished:
+    from evogit.evaluation.evaluator import Evaluator
+    from evogit.evolution.engine import Engine
+
+    scratch = place.repository.run_folder(place.run) / "scratch"
+    async with Evaluator(
+        session.task,
+        session.objects,
+        jobs=session.plan.jobs,
+        sandbox=chosen,
+        scratch=scratch,
+        overlay=session.overlay,
+    ) as evaluator:
+        engine = Engine(session, evaluator, listen)
+        with _signals(engine):
+            try:
+                finished = await engine.run()
+            except asyncio.CancelledError:
+                raise KeyboardInterrupt from None
+    listen(finished)
+    return finished
+
+
+@contextlib.contextmanager
+def _signals(engine: Engine) -> Iterator[None]:
+    """First SIGINT or SIGTERM: end gracefully; second: at once."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    seen: list[None] = []
+
+    def stop() -> None:
+        seen.append(None)
+        if len(seen) == 1:
+            print("\nending: running evaluations finish; Ctrl-C again ends at once", file=sys.stderr)
+            engine.stop()
+        elif task is not None:
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,109 @@
+"""`show` one candidate whole, `diff` two versions."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+
+from evogit.cli.place import Directory, Json, Place, RunName, here, number, print_json
+
+Revision = Annotated[str | None, typer.Argument(metavar="REV", help="A commit, as Git names it.", show_default=False)]
+
+
+def show(
+    revision: Annotated[str, typer.Argument(metavar="REV", help="A candidate, as Git names it, or: best.")],
+    patch: Annotated[bool, typer.Option("--diff", help="Also what it changed against its first parent.")] = False,
+    json: Json = False,
+    directory: Directory = None,
+    run: RunName = None,
+) -> None:
+    """Show one candidate: parents, outcome, scores, and what its evaluator said.
+
+    Example: evogit show best --diff
+    """
+    from evogit.errors import UsageError
+    from evogit.evolution.session import read_journals
+    from evogit.store.objects import EMPTY_TREE
+
+    place = here(directory, run)
+    objects = place.objects()
+    commit = resolve(place, revision)
+    entries = [entry for entry in read_journals(objects, place.run, {}) if entry.candidate == commit]
+    if not entries:
+        raise UsageError(f"{revision}: no candidate of run {place.run!r}. Type: evogit log")
+    found = objects.commit(commit)
+    evidence: dict[str, str] = {}
+    for entry in entries:
+        if entry.kind != "founded" and entry.evidence != EMPTY_TREE:
+            for path, (_, oid) in objects.listing(entry.evidence).items():
+                evidence[path] = objects.blob(oid).decode("utf-8", "replace")
+    if json:
+        records = [{"kind": e.kind, "writer": e.writer, "sequence": e.sequence, **e.data} for e in entries]
+        print_json(
+            {
+                "commit": commit,
+                "tree": found.tree,
+                "parents": list(found.parents),
+                "message": found.message,
+                "entries": records,
+                "evidence": evidence,
+            }
+        )
+        return
+    print(f"commit {commit}\nparents {' '.join(p[:10] for p in found.parents) or 'none'}\n\n{found.message.rstrip()}\n")
+    for entry in entries:
+        data = entry.data
+        if entry.kind == "founded":
+            print("the run began here")
+            continue
+        what = "validated" if data.get("epoch") == -1 else data.get("decision", "evaluated again")
+        print(f"{what}: {data['status']}, score {number(data.get('score'))}, epoch {data.get('epoch', 0)}")
+        for name, value in data.get("metrics", {}).items():
+            print(f"  {name}: {number(value)}")
+    for name, text in sorted(evidence.items()):
+        print(f"\n--- {name}\n{text.rstrip()}")
+    if patch and found.parents:
+        sys.stdout.flush()
+        _git_diff(place, found.parents[0], commit)
+
+
+def diff(
+    old: Revision = None,
+    new: Revision = None,
+    directory: Directory = None,
+    run: RunName = None,
+) -> None:
+    """Show what changed between two versions: from the start to the best unless told otherwise.
+
+    Example: evogit diff main best
+    """
+    place = here(directory, run)
+    from_commit = resolve(place, old or "base")
+    to_commit = resolve(place, new or "best")
+    _git_diff(place, from_commit, to_commit)
+
+
+def resolve(place: Place, revision: str) -> str:
+    """A commit's id from what Git understands, or from the words best and base."""
+    from evogit.errors import UsageError
+
+    if revision in ("best", "base"):
+        population = place.population()
+        champion = population.best()
+        found = population.base if revision == "base" else champion.commit if champion else None
+    else:
+        found = place.objects().resolve(revision)
+    if found is None:
+        raise UsageError(f"{revision}: no such commit here. Type: evogit log")
+    return found
+
+
+def _git_diff(place: Place, old: str, new: str) -> None:
+    """Git's own diff, with the user's own colours and pager."""
+    command = ["git", "--git-dir", str(place.repository.git_dir), "diff", old, new]
+    if not sys.stdout.isatty():
+        command[1:1] = ["--no-pager"]
+    subprocess.run(command, check=False)

@@ -1,0 +1,70 @@
+"""`status`: where a run stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from evogit.cli.best import describe
+from evogit.cli.place import Directory, Json, Place, RunName, here, number, print_json
+
+if TYPE_CHECKING:
+    from evogit.evolution.population import Population
+
+
+def status(json: Json = False, directory: Directory = None, run: RunName = None) -> None:
+    """Show where a run stands: candidates, rejections by reason, every agent's score, operators, the best."""
+    place = here(directory, run)
+    population = place.population()
+    found = describe_run(place, population)
+    if json:
+        print_json(found)
+        return
+    state = "running now" if found["running"] else "not running"
+    share = f"{100 * population.accepted / population.candidates:.0f} %" if population.candidates else "–"
+    print(f"run {found['run']}: {found['task']}, {state}")
+    print(f"candidates {population.candidates}, accepted {population.accepted} ({share}), {found['seconds']:.0f} s")
+    if found["best"]:
+        print(f"best {number(found['best']['score'])} at {found['best']['commit'][:10]} by {found['best']['agent']}")
+    if found["rejected"]:
+        print("rejected: " + ", ".join(f"{reason} {count}" for reason, count in found["rejected"].items()))
+    for definition, operators in found["operators"].items():
+        print(f"operators of {definition}:")
+        for name, arm in operators.items():
+            print(f"  {name:<14}{arm['tried']:>7} tried{arm['accepted']:>7} accepted{100 * arm['rate']:>7.1f} %")
+    print("agents:")
+    for agent in found["agents"]:
+        print(f"  {agent['name']:<18}{agent['commit'][:10]}  {number(agent['score'])}")
+
+
+def describe_run(place: Place, population: Population) -> dict[str, Any]:
+    """The run as JSON; `seconds` from the first entry to the last."""
+    from evogit.evolution.session import living_refs
+    from evogit.store.repository import busy
+
+    agents = []
+    for (host, agent), commit in living_refs(place.objects(), place.run).items():
+        tree = population.trees.get(commit)
+        evaluation = population.result(tree, population.epoch) if tree else None
+        score = evaluation.score if evaluation else None
+        agents.append({"name": agent, "host": host, "commit": commit, "score": score})
+    champion = population.best()
+    operators = {
+        definition: {
+            name: {"tried": arm.tried, "accepted": arm.accepted, "rate": arm.accepted / arm.tried if arm.tried else 0.0}
+            for name, arm in sorted(allocation.arms.items())
+        }
+        for definition, allocation in sorted(population.operators.items())
+    }
+    return {
+        "run": place.run,
+        "task": population.founded.get("task"),
+        "running": busy(place.repository, place.run),
+        "candidates": population.candidates,
+        "accepted": population.accepted,
+        "rejected": dict(population.rejected.most_common()),
+        "epoch": population.epoch,
+        "agents": agents,
+        "best": describe(place, population, champion) if champion else None,
+        "operators": operators,
+        "seconds": (population.last - population.first) / 1000,
+    }
