@@ -37,7 +37,8 @@ def run(arguments: list[str]) -> int:
         return int(stop.exit_code)
     except TyperException as error:
         # Only usage errors can show themselves with the command's usage line; their class is private to Typer.
-        getattr(error, "show", lambda _file: _say(error.format_message()))(sys.stderr)
+        show = getattr(error, "show", None)
+        show(sys.stderr) if show else _say(error.format_message())
         return USAGE
     except (KeyboardInterrupt, typer.Abort):
         _say("interrupted")

@@ -16,7 +16,7 @@ from typing import Any
 
 from evogit.catalog import Limits
 from evogit.errors import EvaluationError
-from evogit.evaluation.sandbox import Sandbox, readable
+from evogit.evaluation.sandbox import Sandbox, interpreter, readable
 
 START = 60.0  # seconds until the server must have imported what it preloads
 MARGIN = 5.0  # seconds the server gets to enforce a deadline before it counts as hung
@@ -146,6 +146,7 @@ class ForkServer:
             "landlock": self._sandbox.name == "landlock",
             "seccomp": self._sandbox.name == "landlock",
             "readable": [*readable(), str(self._task)],
+            "below_tmp": [path for path in interpreter() if path.startswith("/tmp/")],
             "pool": str(self._pool),
             "task": str(self._task),
             "functions": list(self._functions),

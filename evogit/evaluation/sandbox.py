@@ -54,9 +54,12 @@ class Sandbox:
         words = [found, "--die-with-parent", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
         words += ["--cap-add", "ALL"] if os.geteuid() == 0 else ["--unshare-user", "--cap-add", "CAP_SYS_ADMIN"]
         words += _system()
+        words += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+        for folder in ("/candidate", "/evogit", *_parents([*interpreter(), str(pool), str(task)])):
+            # bubblewrap makes the folders above a mount for its own user only; candidates run as another.
+            words += ["--perms", "0755", "--dir", folder]
         for prefix in interpreter():
             words += ["--ro-bind", prefix, prefix]
-        words += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--dir", "/candidate", "--dir", "/evogit"]
         words += ["--bind", str(pool), str(pool), "--ro-bind", str(task), str(task)]
         words += ["--ro-bind", str(SERVER), "/evogit/server.py", "--chdir", "/"]
         return [*words, "--", sys.executable, "-IB", "/evogit/server.py", str(control)]
@@ -90,6 +93,12 @@ def interpreter() -> list[str]:
     wanted = [sys.prefix, sys.base_prefix, sys.exec_prefix, paths["stdlib"], paths["platstdlib"], paths["purelib"]]
     wanted += [paths["platlib"], *site.getsitepackages(), str(Path(sys.executable).resolve().parent.parent)]
     return _outermost(str(Path(path)) for path in wanted if Path(path).is_dir())
+
+
+def _parents(paths: Iterable[str]) -> list[str]:
+    """The folders above `paths`, outer ones first, without those that are mounts already."""
+    above = {str(parent) for path in paths for parent in Path(path).parents}
+    return sorted(above - {"/", "/usr", "/tmp", "/dev"} - {"/dev/shm"}, key=len)
 
 
 def _outermost(paths: Iterable[str]) -> list[str]:

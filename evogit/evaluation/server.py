@@ -241,7 +241,13 @@ def _own_mounts(request: Message, setup: Message) -> str:
     if not request["writable"]:
         mount("none", "/candidate", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
     mount("tmpfs", setup["pool"], "tmpfs", MS_NOSUID | MS_NODEV | MS_RDONLY, "size=4k,mode=0755")
+    # An interpreter that lives below /tmp stays visible there, over the fresh one.
+    kept = [(path, os.open(path, os.O_PATH)) for path in setup["below_tmp"]]
     mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, f"size={request['limits']['disk']},mode=1777,nr_inodes=100k")
+    for path, opened in kept:
+        os.makedirs(path, mode=0o755, exist_ok=True)
+        mount(f"/proc/self/fd/{opened}", path, None, MS_BIND)
+        os.close(opened)
     mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "size=64m,mode=1777")
     with contextlib.suppress(OSError):
         # Refused in some user namespaces; the sandbox's own /proc is then kept, where this server is unreadable.
