@@ -160,7 +160,7 @@ def forbid_calls(*, signals: bool) -> None:
 
 def evaluate(request: Message, setup: Message, nonce: bytes, pipe: int) -> NoReturn:
     """Confine this fork, run the stage, send the framed result, and end."""
-    status = 0
+    status, me = 0, os.getpid()
     try:
         folder, scratch = _confine(request, setup)
         answer = _run_function(request, folder) if request.get("function") else _run_command(request, folder, scratch)
@@ -175,6 +175,8 @@ def evaluate(request: Message, setup: Message, nonce: bytes, pipe: int) -> NoRet
         answer = {"reason": "failed", "detail": f"called sys.exit({error.code!r}) before there was a result"}
     except BaseException:  # noqa: BLE001  # whatever a candidate raises is its own failure
         answer = {"reason": "failed", "detail": _trace()}
+    if os.getpid() != me:
+        os._exit(1)  # a process that the candidate forked came back here: only the first one speaks
     with contextlib.suppress(Exception):
         sys.stdout.flush()
         sys.stderr.flush()
