@@ -20,12 +20,12 @@ from evogit.catalog import Stage, Task
 from evogit.errors import EvaluationError
 from evogit.evaluation.forkserver import ForkServer, Job, ServerDied
 from evogit.evaluation.sandbox import Sandbox
-from evogit.evaluation.server import NOBODY
 from evogit.evaluation.workspace import TreeReader, Workspace, place, sweep
 from evogit.values import Evaluation, Oid, Reason, better
 
 __all__ = ["Evaluator", "sweep"]
 
+USERS = 1 << 30  # user ids from here on belong to no account and to no container's range in common use
 STARTS = 5  # fresh servers in a row that may die before the evaluator gives up
 
 
@@ -79,7 +79,6 @@ class Evaluator:
             self._pool = None
 
     def _lay_out(self, pool: Path) -> None:
-        owner = NOBODY if self.sandbox.name == "bubblewrap" and os.geteuid() == 0 else None
         task = pool / "task"
         for path, data in self._task.files.items():
             target = task / path
@@ -89,9 +88,16 @@ class Evaluator:
         (pool / "slots").mkdir()
         for number in range(self._jobs):
             slot = pool / "slots" / str(number)
+            owner = self._user(number)
             space = Workspace(slot / "candidate", slot / "scratch", self._trees, self._overlay, owner)
             space.prepare()
             self._free.put_nowait(space)
+
+    def _user(self, slot: int) -> int | None:
+        """As root, every slot's candidates run as a user of their own that nobody else on the machine has."""
+        if self.sandbox.name != "bubblewrap" or os.geteuid() != 0:
+            return None
+        return USERS + (os.getpid() * 256 + slot) % USERS
 
     async def _serve(self) -> ForkServer:
         """The running server; a fresh one if it died."""
@@ -178,6 +184,7 @@ class Evaluator:
             stage.deadline,
             self._task.limits,
             writable,
+            space.owner or 0,
         )
         scan = writable or self.sandbox.name == "limits"
         if scan:

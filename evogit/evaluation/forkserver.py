@@ -50,6 +50,8 @@ class Job:
     deadline: float = 60.0
     limits: Limits = field(default_factory=Limits)
     writable: bool = False
+    user: int = 0
+    """The user id to become, when this process is root; 0 to stay."""
 
     def message(self, number: int) -> dict[str, Any]:
         limits = self.limits
@@ -69,6 +71,7 @@ class Job:
             "parameters": dict(self.parameters),
             "deadline": self.deadline,
             "writable": self.writable,
+            "user": self.user,
             "environment": environment,
             "limits": {
                 "memory": limits.memory,
@@ -138,10 +141,9 @@ class ForkServer:
         self._listener = asyncio.create_task(self._listen(reader))
 
     def _setup(self) -> dict[str, Any]:
-        bubblewrap, root = self._sandbox.name == "bubblewrap", os.geteuid() == 0
+        bubblewrap = self._sandbox.name == "bubblewrap"
         return {
             "namespaces": self._sandbox.namespaces,
-            "become_nobody": bubblewrap and root,
             "privileged": bubblewrap or self._sandbox.name == "landlock",
             "landlock": self._sandbox.name == "landlock",
             "seccomp": self._sandbox.name == "landlock",

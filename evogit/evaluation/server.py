@@ -38,7 +38,6 @@ Message = dict[str, Any]
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x20000, 0x08000000, 0x20000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP = 1, 4, 36, 38, 22
-NOBODY = 65534
 RESULT_FD_LIMIT = 4 << 20  # bytes of result a candidate may send
 WATCH = 0.05  # seconds between looks at the process tree, where no namespace holds it
 
@@ -210,13 +209,16 @@ def _confine(request: Message, setup: Message) -> tuple[str, str]:
     _limit(resource.RLIMIT_FSIZE, limits["file_size"])
     _limit(resource.RLIMIT_NOFILE, 1024)
     _limit(resource.RLIMIT_AS, limits["memory"] + (setup["size"] if request.get("function") else 64 << 20))
-    if setup["become_nobody"]:
+    user = request["user"]
+    if user:
+        # As root every folder has a user of its own: RLIMIT_NPROC does not hold root, and counts by user.
         os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
-    if setup["namespaces"]:
-        # Counted per user in the sandbox's own user namespace, or for nobody: the other forks count too.
-        _limit(resource.RLIMIT_NPROC, limits["processes"] * setup["jobs"] + 8)
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+        _limit(resource.RLIMIT_NPROC, limits["processes"] + 1)
+    elif setup["namespaces"]:
+        # Counted in the sandbox's user namespace: the other forks of this server count too.
+        _limit(resource.RLIMIT_NPROC, (limits["processes"] + 1) * setup["jobs"] + 2)
     if setup["privileged"]:
         drop_privileges()
     if setup["landlock"]:
