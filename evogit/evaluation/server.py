@@ -195,7 +195,8 @@ def _trace() -> str:
     """The traceback from the evaluator's own frames on; this server's are of no interest to anybody."""
     lines = traceback.format_exception(*sys.exc_info())
     kept = [line for line in lines if not line.lstrip().startswith(f'File "{__file__}"')]
-    return "".join(kept)[-8000:]
+    # The task's folder has another name each time; the text must not.
+    return "".join(kept).replace(sys.path[0] + "/", "")[-8000:]
 
 
 def _confine(request: Message, setup: Message) -> tuple[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +31,9 @@ class Birth:
 
 
 def request(
+    objects: Objects,
     versions: Versions,
     phylogeny: Phylogeny,
-    trees: Mapping[Oid, Oid],
     plan: Plan,
     operator: str,
     task: Task,
@@ -50,8 +49,8 @@ def request(
     base: Version | None = None
     ours = theirs = versions.changed(plan.receiver.tree, plan.mate.tree)
     shared = phylogeny.common_ancestor(plan.receiver.commit, plan.mate.commit)
-    if shared is not None and shared in trees:
-        tree = trees[shared]
+    if shared is not None:
+        tree = objects.commit(shared).tree
         base = versions.version(shared, tree, None)
         ours, theirs = versions.changed(tree, plan.receiver.tree), versions.changed(tree, plan.mate.tree)
     return Request(receiver, operator, rng, task.vocabulary, mate, base, ours, theirs, relatives)

@@ -243,8 +243,8 @@ class Engine:
         operator = self.population.allocation(worker.agent.name).choose(operators, rng)
         self._listen(events.Turn(worker.name, operator))
         pool = rng.sample(self._living.ordered, min(2, len(self._living.ordered)))
-        graph, trees = self.population.phylogeny, self.population.trees
-        wanted = breeding.request(self._versions, graph, trees, plan, operator, self.session.task, pool, rng)
+        objects, graph = self.session.objects, self.population.phylogeny
+        wanted = breeding.request(objects, self._versions, graph, plan, operator, self.session.task, pool, rng)
         try:
             proposal = await worker.variation.propose(wanted)
             tree = self._tree_of(plan, proposal)

@@ -46,7 +46,11 @@ class Living:
     def known(self, name: Name, commit: Oid) -> Individual:
         """The individual that stands at `commit`, with what is known of it in this epoch."""
         population = self._session.population
-        tree = population.trees.get(commit) or self._session.objects.commit(commit).tree
+        tree = population.trees.get(commit)
+        if tree is None:  # put there by somebody else
+            found = self._session.objects.commit(commit)
+            tree = found.tree
+            population.phylogeny.add(commit, found.parents)
         return self.measure(name, commit, tree, population.result(tree, self.epoch))
 
     def base(self) -> Individual:

@@ -178,16 +178,17 @@ class Objects:
     def _edit(self, tree: Oid, entries: Mapping[bytes, Entry | None]) -> Oid:
         level: dict[bytes, Entry | None] = {}
         below: dict[bytes, dict[bytes, Entry | None]] = {}
+        current = self.tree(tree)
         for path, entry in entries.items():
             head, slash, rest = path.partition(b"/")
             if slash:
                 below.setdefault(head, {})[rest] = entry
-            else:
+            elif entry is not None or current.get(head, (0, ""))[0] != FOLDER:  # a folder is no file to remove
                 level[head] = entry
-        current = self.tree(tree)
         for name, children in below.items():
             old = current.get(name)
-            if old is not None and old[0] != FOLDER and level.get(name, old) is not None:
+            stays = level.get(name, old if old is not None and old[0] != FOLDER else None)
+            if stays is not None:  # a file, link or submodule: there is nothing below it to remove, and no room
                 if all(child is None for child in children.values()):
                     continue
                 raise StoreError(f"{os.fsdecode(name)} is not a folder")
@@ -287,7 +288,11 @@ class Objects:
             raise RefMoved(f"{name} is gone (expected {old[:10] if old else 'nothing'})") from error
         except pygit2.AlreadyExistsError as error:
             raise RefMoved(f"{name} exists already") from error
-        except (pygit2.GitError, ValueError) as error:
+        except (pygit2.GitError, ValueError, OSError) as error:
+            if self.ref("refs/heads/evogit") is not None:
+                raise StoreError(
+                    "a branch named 'evogit' stands in the way of evogit/… . Type: git branch -m evogit NAME"
+                ) from error
             if "modified" in str(error) or "lock" in str(error):
                 raise RefMoved(f"{name}: {error}") from error
             raise StoreError(f"{name}: {error}") from error
