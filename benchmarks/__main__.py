@@ -88,6 +88,7 @@ def evolve(repo: Repository, task: Task, candidates: int, jobs: int, tier: str) 
         "main", ((agent, 8),), task=task, policy="paper", jobs=jobs, budget=Budget(candidates=candidates), seed=1
     )
     measured = Measured()
+    chosen = sandbox.choose("auto" if tier == "auto" else "limits")
     begun, spent = time.perf_counter(), time.process_time()
 
     def listen(event: events.Event) -> None:
@@ -96,7 +97,6 @@ def evolve(repo: Repository, task: Task, candidates: int, jobs: int, tier: str) 
             measured.cpu.append(time.process_time() - spent)
 
     async def run(opened: session.Session) -> None:
-        chosen = sandbox.choose("auto" if tier == "auto" else "limits")
         scratch = repo.run_folder("main")
         async with Evaluator(
             opened.task, opened.objects, jobs=jobs, sandbox=chosen, scratch=scratch, overlay=opened.overlay

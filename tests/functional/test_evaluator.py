@@ -1,0 +1,217 @@
+"""How a tree is scored: cascades, repeats, results in every form, files as they are, servers that die."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from evogit.catalog import load_task_folder
+from evogit.errors import EvaluationError, SandboxError
+from evogit.evaluation import sandbox
+from evogit.evaluation.evaluator import Evaluator
+from evogit.evaluation.sandbox import Sandbox
+from evogit.store import repository
+from evogit.store.objects import EXECUTABLE, FILE, LINK, Objects
+from evogit.values import Evaluation, Oid
+
+
+@pytest.fixture(params=["bubblewrap", "landlock", "limits"])
+def chosen(request: pytest.FixtureRequest) -> Sandbox:
+    try:
+        return sandbox.probe(request.param)
+    except SandboxError as error:
+        pytest.skip(str(error))
+
+
+Score = Callable[..., list[Evaluation]]
+
+
+@pytest.fixture
+def score(tmp_path: Path, chosen: Sandbox) -> Score:
+    """``score(evaluation_toml, files_of_the_task, *trees)``: the evaluations, in one evaluator."""
+
+    def run(toml: str, files: dict[str, str], *versions: dict[str, bytes], **how: object) -> list[Evaluation]:
+        folder = tmp_path / "task"
+        folder.mkdir()
+        (folder / "task.toml").write_text(f'evolve = ["**"]\n{toml}')
+        (folder / "goal.md").write_text("g\n")
+        for name, text in files.items():
+            (folder / name).write_text(text)
+        task = load_task_folder(folder)
+        repo = repository.create(tmp_path / "repo", {"start": (b"", False)}, "start")
+        objects = repo.objects()
+        trees = [objects.put_tree({path: (data, FILE) for path, data in files.items()}) for files in versions]
+
+        async def all_of() -> list[Evaluation]:
+            results = []
+            async with Evaluator(task, objects, jobs=1, sandbox=chosen, scratch=tmp_path / "s") as evaluator:
+                for tree in trees:
+                    results.append(await evaluator.evaluate(tree, **how))  # type: ignore[arg-type]  # epoch, validation
+            return results
+
+        return asyncio.run(all_of())
+
+    return run
+
+
+READ = {"e.py": "def evaluate(folder):\n    return eval((folder / 'x').read_text())\n"}
+FUNCTION = 'function = "e.py:evaluate"\ndeadline = 5\n'
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "expected"),
+    [
+        ("1.5", "ok", 1.5),
+        ("{'score': 2, 'metrics': {'a': 1}, 'feedback': 'well'}", "ok", 2.0),
+        ("{'metrics': {'score': 3, 'a': 1}}", "ok", 3.0),
+        ("float('nan')", "no-result", None),
+        ("'text'", "no-result", None),
+        ("None", "no-result", None),
+        ("{'metrics': {'a': 1}}", "no-result", None),
+        ("1/0", "failed", None),
+    ],
+)
+def test_results_in_every_form(score: Score, value: str, status: str, expected: float | None) -> None:
+    [found] = score(f'direction = "maximize"\n[evaluation]\n{FUNCTION}', READ, {"x": value.encode()})
+    assert (found.status, found.score) == (status, expected)
+    assert found.ok or found.feedback
+
+
+@pytest.mark.parametrize(("direction", "passing"), [("maximize", [5, 9]), ("minimize", [1, 5])])
+def test_a_cascade_stops_at_the_threshold(score: Score, direction: str, passing: list[int]) -> None:
+    stages = (
+        f'direction = "{direction}"\n[evaluation]\n[[evaluation.stages]]\nname = "cheap"\nthreshold = 5\n{FUNCTION}'
+        f'[[evaluation.stages]]\nname = "full"\nfunction = "e.py:full"\n'
+    )
+    files = {"e.py": READ["e.py"] + "\ndef full(folder):\n    return evaluate(folder) * 100\n"}
+    found = score(stages, files, *({"x": str(n).encode()} for n in (1, 5, 9)))
+    for number, evaluation in zip((1, 5, 9), found, strict=True):
+        if number in passing:
+            assert (evaluation.score, evaluation.stage) == (number * 100, "full")
+        else:
+            assert (evaluation.status, evaluation.score, evaluation.stage) == ("threshold", None, "cheap")
+            assert "does not reach 5" in evaluation.feedback
+
+
+def test_repeats_give_the_median_and_all_samples(score: Score) -> None:
+    files = {"e.py": "import time\n\ndef evaluate(folder):\n    return time.perf_counter_ns() % 1000\n"}
+    [found] = score(f'direction = "maximize"\n[evaluation]\nrepeats = 5\n{FUNCTION}', files, {"x": b""})
+    assert len(found.samples) == 5
+    assert found.score == sorted(found.samples)[2]
+
+
+COMMAND = 'direction = "maximize"\n[evaluation]\ncommand = ["python", "e.py"]\ndeadline = 5\n'
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        ("import json, os; json.dump({'score': 4}, open(os.environ['EVOGIT_RESULT'], 'w'))", "ok"),
+        (
+            "import json, os; json.dump({'score': 4}, open(os.environ['EVOGIT_RESULT'], 'w')); raise SystemExit(3)",
+            "failed",
+        ),
+        ("print('{\"score\": 4}')", "no-result"),
+        ("import os; open(os.environ['EVOGIT_RESULT'], 'w').write('{')", "no-result"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed"),
+    ],
+)
+def test_commands(score: Score, script: str, status: str) -> None:
+    [found] = score(COMMAND, {"e.py": script}, {"e.py": b"raise SystemExit('the candidate\\'s own e.py ran')"})
+    assert found.status == status, found
+    assert found.score == (4.0 if status == "ok" else None)
+
+
+def test_a_command_that_is_not_there(score: Score) -> None:
+    [found] = score(COMMAND.replace('"python", "e.py"', '"no-such-program"'), {}, {"x": b""})
+    assert found.status == "failed"
+    assert "no-such-program" in found.feedback
+
+
+def test_epoch_stage_and_parameters_reach_the_evaluator(score: Score) -> None:
+    files = {
+        "e.py": "def evaluate(folder, epoch, stage, parameters):\n"
+        "    return {'score': epoch, 'feedback': f'{stage} {parameters}'}\n"
+    }
+    toml = f'direction = "maximize"\n[evaluation]\nname = "only"\n{FUNCTION}[parameters]\ncolour = "red"\n'
+    [found] = score(toml, files, {"x": b""}, epoch=12)
+    assert found.score == 12
+    assert found.feedback == "only {'colour': 'red'}"
+
+
+def test_files_are_as_they_were_committed(tmp_path: Path, chosen: Sandbox) -> None:
+    folder = tmp_path / "task"
+    folder.mkdir()
+    (folder / "task.toml").write_text(f'direction = "maximize"\nevolve = ["**"]\n[evaluation]\n{FUNCTION}')
+    (folder / "goal.md").write_text("g\n")
+    (folder / "e.py").write_text(
+        "import os\n\ndef evaluate(folder):\n"
+        "    f = os.fsencode(folder)\n"
+        "    ok = open(f + b'/crlf', 'rb').read() == b'a\\r\\n' and open(f + b'/caf\\xe9', 'rb').read() == b'\\xe9'\n"
+        "    ok = ok and os.access(f + b'/deep/run', os.X_OK) and not os.access(f + b'/crlf', os.X_OK)\n"
+        "    return float(ok and os.readlink(f + b'/link') == b'deep/run')\n"
+    )
+    objects: Objects = repository.create(tmp_path / "repo", {"start": (b"", False)}, "start").objects()
+    first = objects.put_tree({"crlf": (b"other", FILE), "link": (b"a file first", FILE), "deep": (b"also", FILE)})
+    second = objects.put_tree(
+        {
+            "crlf": (b"a\r\n", FILE),
+            os.fsdecode(b"caf\xe9"): (b"\xe9", FILE),
+            "deep/run": (b"#!/bin/sh\n", EXECUTABLE),
+            "link": (b"deep/run", LINK),
+        }
+    )
+
+    async def both() -> list[Evaluation]:
+        async with Evaluator(
+            load_task_folder(folder), objects, jobs=1, sandbox=chosen, scratch=tmp_path / "s"
+        ) as evaluator:
+            return [await evaluator.evaluate(first), await evaluator.evaluate(second)]
+
+    assert asyncio.run(both())[1].score == 1.0
+
+
+def test_a_killed_server_is_survived_and_nothing_stays(tmp_path: Path, chosen: Sandbox) -> None:
+    folder = tmp_path / "task"
+    folder.mkdir()
+    (folder / "task.toml").write_text(f'direction = "maximize"\nevolve = ["**"]\n[evaluation]\n{FUNCTION}')
+    (folder / "goal.md").write_text("g\n")
+    (folder / "e.py").write_text(
+        "import time\n\ndef evaluate(folder):\n    time.sleep(float((folder / 'x').read_text()))\n    return 1\n"
+    )
+    objects = repository.create(tmp_path / "repo", {"start": (b"", False)}, "start").objects()
+
+    def tree(seconds: str) -> Oid:
+        return objects.put_tree({"x": (seconds.encode(), FILE)})
+
+    async def murder() -> list[object]:
+        async with Evaluator(
+            load_task_folder(folder), objects, jobs=2, sandbox=chosen, scratch=tmp_path / "s"
+        ) as evaluator:
+            slow = asyncio.create_task(evaluator.evaluate(tree("1")))
+            await asyncio.sleep(0.3)
+            for process in psutil.Process().children():
+                os.kill(process.pid, signal.SIGKILL)
+            survived = await slow
+            cancelled = asyncio.create_task(evaluator.evaluate(tree("4")))
+            await asyncio.sleep(0.3)
+            cancelled.cancel()
+            await asyncio.wait([cancelled])
+            after = await evaluator.evaluate(tree("0"))
+            return [survived.score, cancelled.cancelled(), after.score]
+
+    assert asyncio.run(murder()) == [1.0, True, 1.0]
+    _, alive = psutil.wait_procs(psutil.Process().children(recursive=True), timeout=5)
+    assert alive == []
+    assert not any(Path("/dev/shm").glob(f"evogit-{os.getpid()}-*"))
+
+
+def test_an_evaluator_that_cannot_be_imported_is_an_error(score: Score) -> None:
+    with pytest.raises(EvaluationError, match="no_such_module"):
+        score(f'direction = "maximize"\n[evaluation]\n{FUNCTION}', {"e.py": "import no_such_module\n"}, {"x": b""})
