@@ -194,11 +194,12 @@ class Board:
 
     def __rich__(self) -> Group:
         size = shutil.get_terminal_size()
-        parts: list[Text | Table] = [*self._head(size.columns), self._agents(size.columns, max(3, size.lines - 12))]
+        parts: list[Text | Table] = [*self._head(size.columns), self._agents(size.columns, max(1, size.lines - 12))]
         parts += [self._line("operators", self._operators(), size.columns)]
         reasons = "  ".join(f"{reason} {count}" for reason, count in self.rejected.most_common(8))
         parts += [self._line("rejected", reasons or "–", size.columns)]
-        parts += [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in self.news]
+        if size.lines > 15:
+            parts += [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in self.news]
         return Group(*parts)
 
     def _head(self, columns: int) -> list[Text]:
@@ -256,7 +257,12 @@ class Board:
     def _cell(self, name: str, row: Row) -> Text:
         style = "green" if row.last == "accepted" else "dim"
         return Text.assemble(
-            f"{name:<12.12} ", f"{number(row.score):>10} ", (f"{row.doing:<11.11} ", "cyan"), (row.last, style)
+            f"{name:<12.12} ",
+            f"{number(row.score):>10} ",
+            (f"{row.doing:<11.11} ", "cyan"),
+            (row.last, style),
+            no_wrap=True,
+            overflow="ellipsis",
         )
 
     def _operators(self) -> str:

@@ -96,6 +96,7 @@ class ForkServer:
         self._functions = functions
         self._preload = preload
         self._jobs = jobs
+        self.layered = False  # whether a writable folder is only lent: a candidate's writes never reach it
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._listener: asyncio.Task[None] | None = None
@@ -138,6 +139,7 @@ class ForkServer:
         if not ready["ready"]:
             await self.close()
             raise EvaluationError(f"the task's evaluator cannot be loaded:\n{ready['detail']}")
+        self.layered = bool(ready["layered"])
         self._listener = asyncio.create_task(self._listen(reader))
 
     def _setup(self) -> dict[str, Any]:
@@ -146,9 +148,8 @@ class ForkServer:
             "namespaces": self._sandbox.namespaces,
             "privileged": bubblewrap or self._sandbox.name == "landlock",
             "landlock": self._sandbox.name == "landlock",
-            "seccomp": self._sandbox.name == "landlock",
             "readable": [*readable(), str(self._task)],
-            "below_tmp": [path for path in interpreter() if path.startswith("/tmp/")],
+            "kept": [p for p in [*interpreter(), str(self._task)] if p.startswith(("/tmp/", "/dev/shm/"))],
             "pool": str(self._pool),
             "task": str(self._task),
             "functions": list(self._functions),
@@ -204,8 +205,14 @@ class ForkServer:
             self.kill()
             raise ServerDied("the fork server hangs") from error
         except asyncio.CancelledError:
-            with contextlib.suppress(OSError, RuntimeError):
-                self._send({"cancel": number})
+            # The folder is free for the next one only when the candidate is gone.
+            self._send({"cancel": number})
+            try:
+                done, _ = await asyncio.wait([waiting], timeout=MARGIN)
+            except asyncio.CancelledError:
+                done = set()
+            if not done:
+                self.kill()
             raise
         finally:
             self._waiting.pop(number, None)

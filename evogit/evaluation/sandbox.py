@@ -62,6 +62,8 @@ class Sandbox:
             words += ["--ro-bind", prefix, prefix]
         words += ["--bind", str(pool), str(pool), "--ro-bind", str(task), str(task)]
         words += ["--ro-bind", str(SERVER), "/evogit/server.py", "--chdir", "/"]
+        # bubblewrap's own folders belong to the user who started it: a candidate could leave things in them.
+        words += ["--remount-ro", "/", "--remount-ro", "/dev"]
         return [*words, "--", sys.executable, "-IB", "/evogit/server.py", str(control)]
 
 

@@ -45,7 +45,13 @@ _MACHINE = platform.machine()
 _CLONE = {"x86_64": 56, "aarch64": 220}.get(_MACHINE)
 _CAPSET = {"x86_64": 126, "aarch64": 91}.get(_MACHINE)
 _SOCKET = {"x86_64": 41, "aarch64": 198}.get(_MACHINE)
+_SOCKETPAIR = {"x86_64": 53, "aarch64": 199}.get(_MACHINE)
+_PRLIMIT = {"x86_64": 302, "aarch64": 261}.get(_MACHINE)
+_TRUNCATE = {"x86_64": 76, "aarch64": 45}.get(_MACHINE)
 _SIGNALS = {"x86_64": (62, 129, 200, 234, 297, 424), "aarch64": (129, 138, 130, 131, 240, 424)}.get(_MACHINE, ())
+# What outlives a process or belongs to the user: keys; System V shared memory, semaphores, messages; message queues.
+_KEYS = {"x86_64": (248, 249, 250), "aarch64": (217, 218, 219)}.get(_MACHINE, ())
+_LASTING = {"x86_64": (29, 64, 68, 240), "aarch64": (194, 190, 186, 180)}.get(_MACHINE, ())
 _AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}.get(_MACHINE)
 _IO_URING_SETUP = 425
 _LANDLOCK = 444  # create_ruleset; add_rule and restrict_self follow
@@ -125,24 +131,33 @@ def landlock(readable: list[str], writable: list[str]) -> None:
     os.close(ruleset)
 
 
-def forbid_calls(*, signals: bool) -> None:
-    """A seccomp filter: no sockets but Unix ones, no io_uring; with `signals`, no sending of signals either."""
-    load_number, load_arch, load_argument = (0x20, 0), (0x20, 4), (0x20, 16)
-    denied = 0x00050000 | errno.EPERM
-    program: list[tuple[int, int, int, int]] = [
-        (load_arch[0], 0, 0, load_arch[1]),
-        (0x15, 1, 0, int(_AUDIT or 0)),
-        (0x06, 0, 0, denied),
-        (load_number[0], 0, 0, load_number[1]),
-        (0x15, 0, 3, int(_SOCKET or 0)),
-        (load_argument[0], 0, 0, load_argument[1]),
-        (0x15, 1, 0, socket.AF_UNIX),
-        (0x06, 0, 0, denied),
-        (load_number[0], 0, 0, load_number[1]),
-    ]
-    for number in (_IO_URING_SETUP, *(_SIGNALS if signals else ())):
-        program += [(0x15, 0, 1, number), (0x06, 0, 0, denied)]
-    program.append((0x06, 0, 0, 0x7FFF0000))
+def forbid_calls(*, namespaces: bool) -> None:
+    """A seccomp filter for what neither namespaces nor Landlock hold: keys, sockets of the virtual machine, io_uring.
+
+    Without namespaces: no sockets at all but connected pairs (Landlock leaves those of the user's desktop, agents and
+    containers open to whoever knows their path), no limits of other processes, and nothing that outlives a process.
+    """
+    calls = [_IO_URING_SETUP, *_KEYS]
+    first = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK)
+    only = [(_SOCKET, 0, first if namespaces else ())]
+    if not namespaces:
+        abi = landlock_abi()
+        calls += [*_LASTING, *(_SIGNALS if abi < 6 else ()), *([_TRUNCATE] if abi < 3 else [])]
+        # A pair of datagram sockets could be connected anew, to another address.
+        only += [(_SOCKETPAIR, 1, (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)), (_PRLIMIT, 0, (0,))]
+    load, equal, masked, leave = 0x20, 0x15, 0x54, 0x06
+    denied, allowed = 0x00050000 | errno.EPERM, 0x7FFF0000
+    program = [(load, 0, 0, 4), (equal, 1, 0, int(_AUDIT or 0)), (leave, 0, 0, denied), (load, 0, 0, 0)]
+    program += [(0x35, 0, 1, 0x40000000), (leave, 0, 0, denied)]  # x32: the same calls under other numbers
+    for number in calls:
+        program += [(equal, 0, 1, int(number or 0)), (leave, 0, 0, denied)]
+    for call, argument, values in only:
+        block = [(load, 0, 0, 16 + 8 * argument), (masked, 0, 0, 0xFF if call == _SOCKETPAIR else 0xFFFFFFFF)]
+        for value in values:
+            block += [(equal, 0, 1, int(value)), (leave, 0, 0, allowed)]
+        block.append((leave, 0, 0, denied))
+        program += [(equal, 0, len(block), int(call or 0)), *block]
+    program.append((leave, 0, 0, allowed))
     code = b"".join(struct.pack("<HBBI", *line) for line in program)
     buffer = ctypes.create_string_buffer(code)
 
@@ -223,14 +238,13 @@ def _confine(request: Message, setup: Message) -> tuple[str, str]:
     if setup["privileged"]:
         drop_privileges()
     if setup["landlock"]:
-        # Inside mount namespaces the mounts decide what is seen; Landlock adds that nothing outside is signalled.
-        own = [scratch, "/dev"] + ([folder] if request["writable"] or not setup["namespaces"] else [])
-        if not setup["namespaces"]:
-            own = [scratch, "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"]
-            own += [folder] if request["writable"] else []
-        landlock([*setup["readable"], folder, "/proc", "/dev"], own)
-    if setup["seccomp"]:
-        forbid_calls(signals=setup["landlock"] and landlock_abi() < 6 and not setup["namespaces"])
+        # Not all of /dev: there are the disks, and in /dev/shm the folders of other candidates and programs.
+        own = [scratch, "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"]
+        landlock([*setup["readable"], folder, "/proc"], own + ([folder] if request["writable"] else []))
+    if setup["privileged"]:
+        forbid_calls(namespaces=setup["namespaces"])
+    # Not to live on when the server is killed.
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     # Not to be traced or read through /proc by a command it starts.
     _libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     os.chdir(folder)
@@ -242,22 +256,58 @@ def _confine(request: Message, setup: Message) -> tuple[str, str]:
 
 def _own_mounts(request: Message, setup: Message) -> str:
     mount("none", "/", None, MS_REC | MS_PRIVATE)
-    mount(request["folder"], "/candidate", None, MS_BIND)
-    if not request["writable"]:
-        mount("none", "/candidate", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
-    mount("tmpfs", setup["pool"], "tmpfs", MS_NOSUID | MS_NODEV | MS_RDONLY, "size=4k,mode=0755")
-    # An interpreter that lives below /tmp stays visible there, over the fresh one.
-    kept = [(path, os.open(path, os.O_PATH)) for path in setup["below_tmp"]]
+    # The interpreter and the task, where they live below /tmp or /dev/shm, stay visible there, over the fresh ones.
+    kept = [(path, os.open(path, os.O_PATH)) for path in setup["kept"]]
     mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, f"size={request['limits']['disk']},mode=1777,nr_inodes=100k")
+    if request["writable"] and setup["layered"]:
+        layer_over(request["folder"], request["user"])
+    else:
+        mount(request["folder"], "/candidate", None, MS_BIND)
+        if not request["writable"]:
+            mount("none", "/candidate", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
+    mount("tmpfs", setup["pool"], "tmpfs", MS_NOSUID | MS_NODEV | MS_RDONLY, "size=4k,mode=0755")
+    mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "size=64m,mode=1777")
     for path, opened in kept:
         os.makedirs(path, mode=0o755, exist_ok=True)
         mount(f"/proc/self/fd/{opened}", path, None, MS_BIND)
         os.close(opened)
-    mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "size=64m,mode=1777")
     with contextlib.suppress(OSError):
         # Refused in some user namespaces; the sandbox's own /proc is then kept, where this server is unreadable.
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)
     return "/candidate"
+
+
+def layer_over(folder: str, user: int) -> None:
+    """Show `folder` at /candidate; what is written there goes to the memory behind /tmp, counts with it and is gone.
+
+    Needs a fresh /tmp. Raises OSError where the kernel has no overlayfs for this process.
+    """
+    for part in ("upper", "work", "tmp"):
+        os.mkdir(f"/tmp/{part}")
+    os.chmod("/tmp/tmp", 0o1777)
+    if user:
+        os.chown("/tmp/upper", user, user)
+    layers = f"lowerdir={folder},upperdir=/tmp/upper,workdir=/tmp/work"
+    try:
+        mount("overlay", "/candidate", "overlay", MS_NOSUID | MS_NODEV, layers)
+    except PermissionError:  # in a user namespace, since Linux 5.11
+        mount("overlay", "/candidate", "overlay", MS_NOSUID | MS_NODEV, layers + ",userxattr")
+    mount("/tmp/tmp", "/tmp", None, MS_BIND)
+
+
+def can_layer(folder: str) -> bool:
+    """Whether `layer_over` works here, by trying it in a fork with mounts of its own."""
+    pid = fork(CLONE_NEWNS)
+    if pid == 0:
+        try:
+            mount("none", "/", None, MS_REC | MS_PRIVATE)
+            mount("tmpfs", "/tmp", "tmpfs", 0)
+            layer_over(folder, 0)
+            with open("/candidate/probe", "w"):
+                os._exit(0)
+        except OSError:
+            os._exit(1)
+    return os.waitpid(pid, 0)[1] == 0
 
 
 def _limit(which: int, value: int) -> None:
@@ -514,7 +564,7 @@ class Server:
         os.close(child.handle)
         del self._children[child.pid]
         if child.scratch:
-            _empty(child.scratch)
+            empty(child.scratch)
         answer = self._verdict(child)
         answer |= {
             "id": child.id,
@@ -611,26 +661,46 @@ def _kill_tree(pid: int) -> None:
             os.kill(pid, signal.SIGSTOP)
 
 
-def _empty(folder: str) -> None:
-    for entry in os.scandir(folder):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                os.unlink(entry.path)
+def empty(folder: str) -> None:
+    """Remove everything in `folder`, whatever a candidate made of it: unreadable, or deeper than any path is long.
+
+    Every folder found is moved up to `folder` before it is looked into, so that no path gets long.
+    """
+    with contextlib.suppress(OSError):
+        os.chmod(folder, 0o755)
+        todo = [folder]
+        while todo:
+            at = todo.pop()
+            if at != folder and not os.listdir(at):
+                os.rmdir(at)
+                continue
+            for entry in list(os.scandir(at)):
+                if not entry.is_dir(follow_symlinks=False):
+                    os.unlink(entry.path)
+                    continue
+                os.chmod(entry.path, 0o700)
+                moved = entry.path if at == folder else os.path.join(folder, secrets.token_hex(8))
+                if moved != entry.path:
+                    os.rename(entry.path, moved)
+                todo += [moved]
+            if at != folder:
+                os.rmdir(at)
 
 
 def main() -> int:
     control = socket.socket(fileno=int(sys.argv[1]))
     size = int.from_bytes(control.recv(4, socket.MSG_WAITALL), "big")
     setup: Message = json.loads(control.recv(size, socket.MSG_WAITALL))
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     _libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-    if not setup["namespaces"]:
+    if setup["namespaces"]:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    else:
+        # No namespace ends what candidates started: this server must outlive its host for as long as that takes.
         _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(ignored, signal.SIG_IGN)
-    ready: Message = {"ready": True}
+    setup["layered"] = setup["namespaces"] and can_layer(setup["pool"])
+    ready: Message = {"ready": True, "layered": setup["layered"]}
     os.environ.clear()
     os.environ.update(setup["environment"])
     sys.path.insert(0, setup["task"])
@@ -650,6 +720,9 @@ def main() -> int:
         server.serve()
     for child in list(server._children.values()):
         server._kill(child, "cancelled")
+    if not setup["namespaces"]:
+        server._children.clear()
+        server._sweep_orphans()
     return 0
 
 
