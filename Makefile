@@ -37,7 +37,7 @@ bench: $(DEV) ## measure the framework's own cost
 	$(PYTHON) -m benchmarks
 
 reference: $(DEV) ## write docs/reference.md from the command line's own help
-	$(PYTHON) -m typer evogit.cli.main utils docs --name evogit --title "The evogit command" --output docs/reference.md
+	$(PYTHON) -m typer evogit.cli.app utils docs --name evogit --title "The evogit command" --output docs/reference.md
 
 clean: ## remove the environment and everything generated
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

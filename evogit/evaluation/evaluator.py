@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-import shutil
 import statistics
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,6 +19,7 @@ from evogit.catalog import Stage, Task
 from evogit.errors import EvaluationError
 from evogit.evaluation.forkserver import ForkServer, Job, ServerDied
 from evogit.evaluation.sandbox import Sandbox
+from evogit.evaluation.server import empty
 from evogit.evaluation.workspace import TreeReader, Workspace, place, sweep
 from evogit.values import Evaluation, Oid, Reason, better
 
@@ -75,7 +75,8 @@ class Evaluator:
             await self._server.close()
             self._server = None
         if self._pool is not None:
-            shutil.rmtree(self._pool, ignore_errors=True)
+            empty(str(self._pool))
+            self._pool.rmdir()
             self._pool = None
 
     def _lay_out(self, pool: Path) -> None:
@@ -186,7 +187,7 @@ class Evaluator:
             writable,
             space.owner or 0,
         )
-        scan = writable or self.sandbox.name == "limits"
+        scan = self.sandbox.name == "limits" or (writable and not (await self._serve()).layered)
         if scan:
             space.photograph()
         try:

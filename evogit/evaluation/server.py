@@ -21,7 +21,6 @@ import platform
 import resource
 import secrets
 import selectors
-import shutil
 import signal
 import socket
 import struct
@@ -131,7 +130,7 @@ def landlock(readable: list[str], writable: list[str]) -> None:
     os.close(ruleset)
 
 
-def forbid_calls(*, namespaces: bool) -> None:
+def call_filter(*, namespaces: bool) -> bytes:
     """A seccomp filter for what neither namespaces nor Landlock hold: keys, sockets of the virtual machine, io_uring.
 
     Without namespaces: no sockets at all but connected pairs (Landlock leaves those of the user's desktop, agents and
@@ -139,7 +138,7 @@ def forbid_calls(*, namespaces: bool) -> None:
     """
     calls = [_IO_URING_SETUP, *_KEYS]
     first = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK)
-    only = [(_SOCKET, 0, first if namespaces else ())]
+    only: list[tuple[int | None, int, tuple[int, ...]]] = [(_SOCKET, 0, first if namespaces else ())]
     if not namespaces:
         abi = landlock_abi()
         calls += [*_LASTING, *(_SIGNALS if abi < 6 else ()), *([_TRUNCATE] if abi < 3 else [])]
@@ -158,15 +157,18 @@ def forbid_calls(*, namespaces: bool) -> None:
         block.append((leave, 0, 0, denied))
         program += [(equal, 0, len(block), int(call or 0)), *block]
     program.append((leave, 0, 0, allowed))
-    code = b"".join(struct.pack("<HBBI", *line) for line in program)
-    buffer = ctypes.create_string_buffer(code)
+    return b"".join(struct.pack("<HBBI", *line) for line in program)
 
-    class Program(ctypes.Structure):
-        _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def forbid_calls(code: bytes) -> None:
+    """Apply a `call_filter`, for good."""
     _check(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
-    filter_ = Program(len(program), ctypes.cast(buffer, ctypes.c_void_p))
-    _check(_libc.prctl(PR_SET_SECCOMP, 2, ctypes.byref(filter_), 0, 0), "seccomp")
+    program = _Program(len(code) // 8, code)
+    _check(_libc.prctl(PR_SET_SECCOMP, 2, ctypes.byref(program), 0, 0), "seccomp")
 
 
 # One evaluation, in the forked child
@@ -242,7 +244,7 @@ def _confine(request: Message, setup: Message) -> tuple[str, str]:
         own = [scratch, "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"]
         landlock([*setup["readable"], folder, "/proc"], own + ([folder] if request["writable"] else []))
     if setup["privileged"]:
-        forbid_calls(namespaces=setup["namespaces"])
+        forbid_calls(setup["filter"])
     # Not to live on when the server is killed.
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     # Not to be traced or read through /proc by a command it starts.
@@ -258,19 +260,22 @@ def _own_mounts(request: Message, setup: Message) -> str:
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     # The interpreter and the task, where they live below /tmp or /dev/shm, stay visible there, over the fresh ones.
     kept = [(path, os.open(path, os.O_PATH)) for path in setup["kept"]]
+    candidate = os.open(request["folder"], os.O_PATH)
+    folder = f"/proc/self/fd/{candidate}"
+    mount("tmpfs", setup["pool"], "tmpfs", MS_NOSUID | MS_NODEV | MS_RDONLY, "size=4k,mode=0755")
     mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, f"size={request['limits']['disk']},mode=1777,nr_inodes=100k")
     if request["writable"] and setup["layered"]:
-        layer_over(request["folder"], request["user"])
+        layer_over(folder, request["user"])
     else:
-        mount(request["folder"], "/candidate", None, MS_BIND)
+        mount(folder, "/candidate", None, MS_BIND)
         if not request["writable"]:
             mount("none", "/candidate", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
-    mount("tmpfs", setup["pool"], "tmpfs", MS_NOSUID | MS_NODEV | MS_RDONLY, "size=4k,mode=0755")
     mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "size=64m,mode=1777")
     for path, opened in kept:
         os.makedirs(path, mode=0o755, exist_ok=True)
         mount(f"/proc/self/fd/{opened}", path, None, MS_BIND)
         os.close(opened)
+    os.close(candidate)
     with contextlib.suppress(OSError):
         # Refused in some user namespaces; the sandbox's own /proc is then kept, where this server is unreadable.
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)
@@ -301,8 +306,9 @@ def can_layer(folder: str) -> bool:
     if pid == 0:
         try:
             mount("none", "/", None, MS_REC | MS_PRIVATE)
+            lower = os.open(folder, os.O_PATH)
             mount("tmpfs", "/tmp", "tmpfs", 0)
-            layer_over(folder, 0)
+            layer_over(f"/proc/self/fd/{lower}", 0)
             with open("/candidate/probe", "w"):
                 os._exit(0)
         except OSError:
@@ -666,23 +672,21 @@ def empty(folder: str) -> None:
 
     Every folder found is moved up to `folder` before it is looked into, so that no path gets long.
     """
-    with contextlib.suppress(OSError):
-        os.chmod(folder, 0o755)
-        todo = [folder]
-        while todo:
-            at = todo.pop()
-            if at != folder and not os.listdir(at):
-                os.rmdir(at)
-                continue
+    todo = [folder]
+    while todo:
+        at = todo.pop()
+        with contextlib.suppress(OSError):
+            os.chmod(at, 0o755)
             for entry in list(os.scandir(at)):
-                if not entry.is_dir(follow_symlinks=False):
-                    os.unlink(entry.path)
-                    continue
-                os.chmod(entry.path, 0o700)
-                moved = entry.path if at == folder else os.path.join(folder, secrets.token_hex(8))
-                if moved != entry.path:
-                    os.rename(entry.path, moved)
-                todo += [moved]
+                with contextlib.suppress(OSError):
+                    if not entry.is_dir(follow_symlinks=False):
+                        os.unlink(entry.path)
+                        continue
+                    os.chmod(entry.path, 0o755)
+                    found = entry.path if at == folder else os.path.join(folder, secrets.token_hex(8))
+                    if found != entry.path:
+                        os.rename(entry.path, found)
+                    todo.append(found)
             if at != folder:
                 os.rmdir(at)
 
@@ -699,6 +703,7 @@ def main() -> int:
         _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(ignored, signal.SIG_IGN)
+    setup["filter"] = call_filter(namespaces=setup["namespaces"])
     setup["layered"] = setup["namespaces"] and can_layer(setup["pool"])
     ready: Message = {"ready": True, "layered": setup["layered"]}
     os.environ.clear()

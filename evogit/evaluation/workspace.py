@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
-import shutil
 import stat
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from evogit.evaluation.server import empty
 from evogit.values import Oid
 
 LINK, SUBMODULE, EXECUTABLE = 0o120000, 0o160000, 0o100755
-RACY = 50_000_000  # nanoseconds: a file changed this shortly before a look is compared by content, as Git does
 PREFIX = "evogit-"
 
 Entry = tuple[int, Oid]
+Sign = tuple[int, int, int]
 
 
 class TreeReader(Protocol):
@@ -48,9 +48,17 @@ def sweep(scratch: Path) -> list[str]:
         for path in parent.glob(f"{PREFIX}*-*"):
             process = path.name.removeprefix(PREFIX).partition("-")[0]
             if process.isdigit() and not Path(f"/proc/{process}").exists() and path.stat().st_uid == os.geteuid():
-                shutil.rmtree(path, ignore_errors=True)
+                empty(str(path))
+                path.rmdir()
                 removed.append(str(path))
     return removed
+
+
+def _folders(path: str) -> Iterator[str]:
+    """The folders above `path`, inner ones first."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 @dataclass
@@ -63,8 +71,11 @@ class Workspace:
     overlay: Mapping[str, bytes]
     owner: int | None = None
     _tree: Oid | None = None
-    _signs: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    _looked: int = 0
+    _signs: dict[str, Sign] = field(default_factory=dict)
+    _above: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        self._above = frozenset(folder for path in self.overlay for folder in _folders(path))
 
     def prepare(self) -> None:
         for folder in (self.folder, self.scratch):
@@ -74,39 +85,49 @@ class Workspace:
 
     def show(self, tree: Oid) -> None:
         """Make the folder hold `tree` with the overlay over it."""
-        if self._tree is None:
+        before, self._tree = self._tree, None
+        try:
+            self._turn(before, tree)
+        except BaseException:
+            empty(str(self.folder))
+            raise
+        self._tree = tree
+
+    def _turn(self, before: Oid | None, tree: Oid) -> None:
+        if before is None:
             for path, entry in self.trees.listing(tree).items():
                 self._write(path, entry)
             for path, data in self.overlay.items():
                 self._put(path, data, 0o755 if data.startswith(b"#!") else 0o644)
-        elif tree != self._tree:
-            changes = self.trees.diff(self._tree, tree)
+        elif tree != before:
+            changes = self.trees.diff(before, tree)
             for path, change in changes.items():
                 if change is None:
                     self._remove(path)
             for path, change in changes.items():
                 if change is not None:
                     self._write(path, change)
-        self._tree = tree
 
     def photograph(self) -> None:
         """Remember every file as it is now, before a candidate that may write here."""
         self._signs = dict(self._scan())
-        self._looked = time.time_ns()
 
     def restore(self) -> None:
-        """Undo whatever a candidate did here since `photograph`."""
+        """Undo whatever a candidate did here since `photograph`.
+
+        Contents are read: a file in memory that is written through a mapping keeps its times (Linux, tmpfs).
+        """
         if self._tree is None:
             return
+        self.folder.chmod(0o755)
         now = dict(self._scan())
         listing = self.trees.listing(self._tree)
         for path in sorted(now.keys() - self._signs.keys(), reverse=True):
             self._clear(self.folder / os.fsdecode(path))
         for path, sign in self._signs.items():
-            recent = sign[-1] >= self._looked - RACY
-            if now.get(path) == sign and not recent:
-                continue
             entry = listing.get(path)
+            if now.get(path) == sign and (stat.S_ISDIR(sign[1]) or self._intact(path, entry)):
+                continue
             if path in self.overlay:
                 data = self.overlay[path]
                 self._put(path, data, 0o755 if data.startswith(b"#!") else 0o644)
@@ -120,8 +141,21 @@ class Workspace:
                 folder.chmod(0o755)
                 self._own(folder)
 
-    def _scan(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Path → what changes when a file does. A folder's own times change with its entries, which are looked at."""
+    def _intact(self, path: str, entry: Entry | None) -> bool:
+        """Whether the file at `path`, whose kind is unchanged, holds what it should."""
+        target = self.folder / path
+        if target.is_symlink():
+            return True  # a link cannot be written to; another one is another inode
+        data = target.read_bytes()
+        if path in self.overlay:
+            return data == self.overlay[path]
+        if entry is None:
+            return False
+        method = hashlib.sha1 if len(entry[1]) == 40 else hashlib.sha256
+        return method(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == entry[1]
+
+    def _scan(self) -> Iterator[tuple[str, Sign]]:
+        """Path → inode, mode and owner of everything here. Folders that were made unreadable are made readable."""
         todo = [("", str(self.folder))]
         while todo:
             prefix, folder = todo.pop()
@@ -130,13 +164,19 @@ class Workspace:
                     found = entry.stat(follow_symlinks=False)
                     path = prefix + entry.name
                     if stat.S_ISDIR(found.st_mode):
-                        yield path, (found.st_ino, found.st_mode, found.st_uid, 0)
+                        if found.st_mode & 0o700 != 0o700:
+                            Path(entry.path).chmod(0o755)
                         todo.append((path + "/", entry.path))
-                    else:
-                        yield path, (found.st_ino, found.st_mode, found.st_uid, found.st_size, found.st_ctime_ns)
+                    yield path, (found.st_ino, found.st_mode, found.st_uid)
+
+    def _shadowed(self, path: str) -> bool:
+        """Whether the overlay has this path, something below it, or a file where a folder above it would be."""
+        if path in self.overlay or path in self._above:
+            return True
+        return any(folder in self.overlay for folder in _folders(path))
 
     def _write(self, path: str, entry: Entry) -> None:
-        if path in self.overlay:
+        if self._shadowed(path):
             return
         mode, oid = entry
         target = self.folder / path
@@ -177,7 +217,7 @@ class Workspace:
                 self._own(at)
 
     def _remove(self, path: str) -> None:
-        if path in self.overlay:
+        if self._shadowed(path):
             return
         self._clear(self.folder / path)
         at = (self.folder / path).parent
@@ -194,8 +234,7 @@ class Workspace:
 
     def _clear(self, path: Path) -> None:
         if path.is_dir() and not path.is_symlink():
-            with contextlib.suppress(OSError):
-                path.chmod(0o700)
-            shutil.rmtree(path, ignore_errors=True)
+            empty(str(path))
+            path.rmdir()
         else:
             path.unlink(missing_ok=True)
