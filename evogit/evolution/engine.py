@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evogit.catalog import Agent
 from evogit.errors import EvaluationError, StoreError, VariationError
@@ -274,7 +274,8 @@ class Engine:
         return Reason.NO_OP if tree == plan.receiver.tree else tree
 
     def _skip(self, worker: Worker, step: int, operator: str, reason: Reason, detail: str) -> bool:
-        """Count a rejection; the next entry carries the counts into the journal."""
+        """Count a rejection, at once here; the next entry carries the counts into the journal."""
+        self.population.skip(worker.agent.name, operator, reason.value)
         self._skipped.setdefault(reason.value, Counter())[f"{worker.agent.name}/{operator}"] += 1
         self._rejected[reason.value] += 1
         self._listen(events.Skipped(step, worker.name, operator, reason.value, detail))
@@ -360,7 +361,8 @@ class Engine:
             candidate=commit,
             evidence=breeding.evidence(proposal, evaluation),
         )
-        population.apply(entry)
+        counted = replace(entry, data={key: value for key, value in data.items() if key != "skipped"})
+        population.apply(counted)
         leader = population.leader()
         if leader is not None:
             self._meter.best = leader.score

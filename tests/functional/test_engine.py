@@ -250,3 +250,19 @@ def test_protected_files_come_from_the_start(tmp_path: Path) -> None:
     assert status(at)["best"]["score"] > -2
     changed = run_git("diff", "--name-only", "HEAD", json.loads(evogit(at, "best", "--json"))["commit"], cwd=at)
     assert changed == "src/program.py"
+
+
+def test_an_apparent_win_on_a_noisy_score_is_measured_again(tmp_path: Path) -> None:
+    """Luck is not banked: the score that counts is the mean of two measurements, and both are on record."""
+    noise = EVALUATE.replace("def evaluate", "import os\n\ndef evaluate").replace(
+        '"score": -float(wrong)', '"score": -float(wrong) + int.from_bytes(os.urandom(2), "big") / 1000'
+    )
+    at = project(tmp_path, task="noisy = true", evaluate=noise)
+    evogit(at, "run", "--candidates", "60", "--seed", "1", "--quiet")
+    rows = [json.loads(line) for line in evogit(at, "log", "--json", "--status", "accepted", "-n", "99").splitlines()]
+    assert rows
+    shown = json.loads(evogit(at, "show", rows[0]["commit"], "--json"))
+    samples = shown["entries"][0]["samples"]
+    assert len(samples) == 2
+    assert rows[0]["score"] == pytest.approx(sum(samples) / 2)
+    assert "clean" in evogit(at, "fsck")
