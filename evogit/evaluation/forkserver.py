@@ -200,7 +200,7 @@ class ForkServer:
         try:
             self._send(job.message(number))
             async with asyncio.timeout(job.deadline + MARGIN):
-                return await waiting
+                return await asyncio.shield(waiting)
         except TimeoutError as error:
             self.kill()
             raise ServerDied("the fork server hangs") from error

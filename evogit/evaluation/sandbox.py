@@ -120,7 +120,8 @@ def readable() -> list[str]:
 
 _EXPLAIN: dict[Tier, str] = {
     "bubblewrap": "no network, no home, private process table, mounts and /tmp for every candidate",
-    "landlock": "no network, no home, own folder and /tmp only, no signals outside; processes are visible",
+    "landlock": "no network, no home, own folder and /tmp only, no signals outside; processes are visible, "
+    "no file can be made executable",
     "limits": "time, memory, processes and sizes only: candidates can read your files and reach the network",
 }
 

@@ -39,6 +39,8 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP = 1, 4, 36, 38, 22
 RESULT_FD_LIMIT = 4 << 20  # bytes of result a candidate may send
 WATCH = 0.05  # seconds between looks at the process tree, where no namespace holds it
+MEASURE = 0.25  # seconds between measurements of what was written, where no mount of its own bounds it
+FILES = 100_000  # files and folders that a candidate may make
 
 _MACHINE = platform.machine()
 _CLONE = {"x86_64": 56, "aarch64": 220}.get(_MACHINE)
@@ -52,6 +54,11 @@ _SIGNALS = {"x86_64": (62, 129, 200, 234, 297, 424), "aarch64": (129, 138, 130, 
 _KEYS = {"x86_64": (248, 249, 250), "aarch64": (217, 218, 219)}.get(_MACHINE, ())
 _LASTING = {"x86_64": (29, 64, 68, 240), "aarch64": (194, 190, 186, 180)}.get(_MACHINE, ())
 _AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}.get(_MACHINE)
+# Changes of permissions, owners, times and attributes, which Landlock does not hold, even outside what it shows.
+_ATTRIBUTES = {
+    "x86_64": (90, 91, 92, 93, 94, 132, 188, 189, 197, 198, 235, 260, 261, 268, 280, 452, 463, 466),
+    "aarch64": (5, 6, 14, 15, 52, 53, 54, 55, 88, 452, 463, 466),
+}.get(_MACHINE, ())
 _IO_URING_SETUP = 425
 _LANDLOCK = 444  # create_ruleset; add_rule and restrict_self follow
 
@@ -135,8 +142,10 @@ def call_filter(*, namespaces: bool) -> bytes:
 
     Without namespaces: no sockets at all but connected pairs (Landlock leaves those of the user's desktop, agents and
     containers open to whoever knows their path), no limits of other processes, and nothing that outlives a process.
+    Changes of a file's attributes do nothing, but succeed, because every program that copies files asks for them.
     """
     calls = [_IO_URING_SETUP, *_KEYS]
+    pretended: tuple[int, ...] = () if namespaces else _ATTRIBUTES
     first = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK)
     only: list[tuple[int | None, int, tuple[int, ...]]] = [(_SOCKET, 0, first if namespaces else ())]
     if not namespaces:
@@ -150,6 +159,8 @@ def call_filter(*, namespaces: bool) -> bytes:
     program += [(0x35, 0, 1, 0x40000000), (leave, 0, 0, denied)]  # x32: the same calls under other numbers
     for number in calls:
         program += [(equal, 0, 1, int(number or 0)), (leave, 0, 0, denied)]
+    for number in pretended:
+        program += [(equal, 0, 1, number), (leave, 0, 0, 0x00050000)]
     for call, argument, values in only:
         block = [(load, 0, 0, 16 + 8 * argument), (masked, 0, 0, 0xFF if call == _SOCKETPAIR else 0xFFFFFFFF)]
         for value in values:
@@ -400,8 +411,10 @@ class Child:
     deadline: float
     limit: int
     nonce: bytes
-    scratch: str
+    places: tuple[str, ...]
     processes: int
+    disk: int
+    measured: float
     pipes: dict[int, str] = field(default_factory=dict)
     data: dict[str, bytearray] = field(
         default_factory=lambda: {"out": bytearray(), "err": bytearray(), "res": bytearray()}
@@ -461,6 +474,10 @@ class Server:
     def _start(self, request: Message) -> None:
         pipes = {name: os.pipe() for name in ("out", "err", "res")}
         nonce = secrets.token_hex(16).encode()
+        limits, held = request["limits"], 0
+        places: tuple[str, ...] = () if self._flags else (request["scratch"],)
+        if places and request["writable"]:
+            places, held = (*places, request["folder"]), usage((request["folder"],), sys.maxsize)
         started = time.monotonic()
         try:
             pid = fork(self._flags)
@@ -478,10 +495,12 @@ class Server:
             os.pidfd_open(pid),
             started,
             started + request["deadline"],
-            request["limits"]["output"],
+            limits["output"],
             nonce,
-            "" if self._flags else request["scratch"],
-            request["limits"]["processes"],
+            places,
+            limits["processes"],
+            limits["disk"] + held,
+            started,
         )
         for name, (reading, writing) in pipes.items():
             os.close(writing)
@@ -545,6 +564,10 @@ class Server:
                 self._kill(child, "timeout")
             elif watch and not child.killed and len(_descendants(child.pid)) > child.processes:
                 self._kill(child, "processes")
+            elif watch and not child.killed and now >= child.measured + MEASURE:
+                child.measured = now
+                if usage(child.places, child.disk) > child.disk:
+                    self._kill(child, "disk")
 
     def _kill(self, child: Child, why: str) -> None:
         child.killed = why
@@ -569,8 +592,8 @@ class Server:
         self._selector.unregister(child.handle)
         os.close(child.handle)
         del self._children[child.pid]
-        if child.scratch:
-            empty(child.scratch)
+        if child.places:
+            empty(child.places[0])
         answer = self._verdict(child)
         answer |= {
             "id": child.id,
@@ -586,10 +609,11 @@ class Server:
             "timeout": "ran into the deadline",
             "output": "wrote more output than the limit allows",
             "processes": "started more processes than the limit allows",
+            "disk": "wrote more files, or more into them, than the limit allows",
             "cancelled": "cancelled",
         }
         if child.killed:
-            reason = "failed" if child.killed == "processes" else child.killed
+            reason = "failed" if child.killed in ("processes", "disk") else child.killed
             return {"reason": reason, "detail": explanations[child.killed]}
         status, result = child.status or 0, bytes(child.data["res"])
         if os.WIFSIGNALED(status):
@@ -651,6 +675,23 @@ def _descendants(pid: int) -> list[int]:
         found += children
         todo += children
     return found
+
+
+def usage(places: tuple[str, ...], limit: int) -> int:
+    """Bytes that the files in `places` take, counted until it is more than `limit`; too many files are too much."""
+    size = number = 0
+    todo = list(places)
+    while todo:
+        with contextlib.suppress(OSError), os.scandir(todo.pop()) as entries:
+            for entry in entries:
+                number += 1
+                with contextlib.suppress(OSError):
+                    size += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(entry.path)
+                if size > limit or (number > FILES and limit < sys.maxsize):
+                    return sys.maxsize
+    return size
 
 
 def _kill_tree(pid: int) -> None:

@@ -122,8 +122,11 @@ class Workspace:
         self.folder.chmod(0o755)
         now = dict(self._scan())
         listing = self.trees.listing(self._tree)
-        for path in sorted(now.keys() - self._signs.keys(), reverse=True):
-            self._clear(self.folder / os.fsdecode(path))
+        new = now.keys() - self._signs.keys()
+        for path in new:
+            # The outermost only, with all that is in them: farther in, paths may be too long for the system.
+            if path.rpartition("/")[0] not in new:
+                self._clear(self.folder / path)
         for path, sign in self._signs.items():
             entry = listing.get(path)
             if now.get(path) == sign and (stat.S_ISDIR(sign[1]) or self._intact(path, entry)):
@@ -182,7 +185,11 @@ class Workspace:
         target = self.folder / path
         if mode == SUBMODULE:
             self._parents(path)
-            target.mkdir(exist_ok=True)
+            if target.is_symlink() or not target.is_dir():
+                self._clear(target)
+                target.mkdir()
+                target.chmod(0o755)
+                self._own(target)
         elif mode == LINK:
             self._parents(path)
             self._clear(target)

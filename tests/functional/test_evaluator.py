@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from evogit.errors import EvaluationError, SandboxError
 from evogit.evaluation import sandbox
 from evogit.evaluation.evaluator import Evaluator
 from evogit.evaluation.sandbox import Sandbox
+from evogit.evaluation.workspace import sweep
 from evogit.store import repository
 from evogit.store.objects import EXECUTABLE, FILE, LINK, Objects
 from evogit.values import Evaluation, Oid
@@ -143,6 +147,119 @@ def test_epoch_stage_and_parameters_reach_the_evaluator(score: Score) -> None:
     [found] = score(toml, files, {"x": b""}, epoch=12)
     assert found.score == 12
     assert found.feedback == "only {'colour': 'red'}"
+
+
+def test_epoch_stage_and_parameters_reach_a_command(score: Score) -> None:
+    script = (
+        "import json, os\n"
+        "said = ' '.join(os.environ['EVOGIT_' + name] for name in ('EPOCH', 'STAGE', 'PARAMETERS'))\n"
+        "json.dump({'score': 1, 'feedback': said}, open(os.environ['EVOGIT_RESULT'], 'w'))\n"
+    )
+    [found] = score(COMMAND + '[parameters]\ncolour = "red"\n', {"e.py": script}, {"x": b""}, epoch=3)
+    assert found.feedback == '3 main {"colour": "red"}'
+
+
+def test_an_evaluator_reads_and_imports_what_lies_beside_it_when_it_needs_it(score: Score) -> None:
+    files = {
+        "e.py": "from pathlib import Path\n\ndef evaluate(folder):\n    import beside\n"
+        "    return beside.ONE + float(Path(__file__).with_name('data.txt').read_text())\n",
+        "beside.py": "ONE = 1\n",
+        "data.txt": "2",
+    }
+    [found] = score(f'direction = "maximize"\n[evaluation]\n{FUNCTION}', files, {"data.txt": b"40", "beside.py": b""})
+    assert found.score == 3.0, found
+
+
+def test_the_deadline_takes_the_whole_tree_of_processes(score: Score) -> None:
+    number = f"{os.getpid()}.{time.monotonic_ns()}"
+    script = (
+        "import os, subprocess, time\n"
+        f"for new in (False, True): subprocess.Popen(['sleep', '{number}'], start_new_session=new)\n"
+        "time.sleep(60)\n"
+    )
+    [found] = score(COMMAND.replace("deadline = 5", "deadline = 0.7"), {"e.py": script}, {"x": b""})
+    assert found.status == "timeout"
+    assert not running(number)
+
+
+def running(word: str) -> list[int]:
+    """Processes with `word` as an argument; those that are about to end get the time they need."""
+    for _ in range(100):
+        found = [p.pid for p in psutil.process_iter(["cmdline"]) if word in (p.info["cmdline"] or ())]
+        if not found:
+            return []
+        time.sleep(0.05)
+    return found
+
+
+HOST = """
+import asyncio, sys
+from pathlib import Path
+from evogit.catalog import load_task_folder
+from evogit.evaluation.evaluator import Evaluator
+from evogit.evaluation.sandbox import Sandbox
+from evogit.store import repository
+
+async def main(tier, place):
+    objects = repository.create(place / "repo", {"x": (b"", False)}, "start").objects()
+    tree = objects.commit(objects.resolve("HEAD")).tree
+    task = load_task_folder(place / "task")
+    async with Evaluator(task, objects, jobs=2, sandbox=Sandbox(tier, ""), scratch=place / "s") as evaluator:
+        await evaluator.evaluate(tree)
+
+asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
+"""
+
+
+def test_a_killed_host_takes_its_candidates_with_it(tmp_path: Path, chosen: Sandbox) -> None:
+    number = f"{os.getpid()}.{time.monotonic_ns()}"
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task/task.toml").write_text(f'evolve = ["x"]\n{COMMAND.replace("deadline = 5", "deadline = 60")}')
+    (tmp_path / "task/goal.md").write_text("g\n")
+    (tmp_path / "task/e.py").write_text(
+        "import subprocess, time\n"
+        f"for new in (False, True): subprocess.Popen(['sleep', '{number}'], start_new_session=new)\n"
+        "time.sleep(60)\n"
+    )
+    host = subprocess.Popen([sys.executable, "-c", HOST, chosen.name, str(tmp_path)])
+    try:
+        started = time.monotonic()
+        while sum(number in (p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])) < 2:
+            assert host.poll() is None
+            assert time.monotonic() - started < 60
+            time.sleep(0.05)
+    finally:
+        host.kill()
+        host.wait()
+    assert not running(number)
+    sweep(tmp_path / "s")
+    assert not any(Path("/dev/shm").glob(f"evogit-{host.pid}-*"))
+
+
+def test_a_cancelled_candidate_writes_nothing_for_the_next(tmp_path: Path, chosen: Sandbox) -> None:
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task/task.toml").write_text(f'evolve = ["x"]\n{COMMAND}')
+    (tmp_path / "task/goal.md").write_text("g\n")
+    (tmp_path / "task/e.py").write_text(
+        "import json, os\nleft = len(os.listdir('.'))\n"
+        "while open('x').read() == 'write':\n    open(os.urandom(8).hex(), 'w').close()\n"
+        "json.dump({'score': left}, open(os.environ['EVOGIT_RESULT'], 'w'))\n"
+    )
+    objects = repository.create(tmp_path / "repo", {"x": (b"", False)}, "start").objects()
+    writing, looking = (objects.put_tree({"x": (data, FILE)}) for data in (b"write", b"look"))
+
+    async def both() -> list[float | None]:
+        task, found = load_task_folder(tmp_path / "task"), []
+        async with Evaluator(task, objects, jobs=1, sandbox=chosen, scratch=tmp_path / "s") as evaluator:
+            for _ in range(3):
+                cancelled = asyncio.create_task(evaluator.evaluate(writing))
+                await asyncio.sleep(0.2)
+                cancelled.cancel()
+                await asyncio.wait([cancelled])
+                found.append((await evaluator.evaluate(looking)).score)
+        return found
+
+    assert asyncio.run(both()) == [2.0, 2.0, 2.0]
 
 
 def test_files_are_as_they_were_committed(tmp_path: Path, chosen: Sandbox) -> None:

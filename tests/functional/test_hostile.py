@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import shutil
 import socket
+import subprocess
+import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +27,8 @@ from evogit.store import repository
 from evogit.store.objects import Objects
 from evogit.values import Evaluation
 
+ROOT = Path(__file__).parents[2]
+NOBODY = 65534
 CONTAINING: list[sandbox.Tier] = ["bubblewrap", "landlock"]
 LIMITS = """
 [limits]
@@ -46,7 +52,7 @@ import json, os, subprocess, sys
 
 result = os.environ.pop("EVOGIT_RESULT")
 out = subprocess.run([sys.executable, "-c", "import candidate; print('answer', float(candidate.answer()))"],
-                     capture_output=True, text=True, env={"PYTHONPATH": "."})
+                     capture_output=True, text=True, env={"PYTHONPATH": ".", "TMPDIR": os.environ["TMPDIR"]})
 sys.stderr.write(out.stderr[-2000:])
 if out.returncode:
     sys.exit(1)
@@ -55,6 +61,7 @@ json.dump({"score": float(out.stdout.rsplit("answer ", 1)[1])}, open(result, "w"
 HONEST = "def answer():\n    return 7\n"
 
 
+@functools.cache
 def tier(name: sandbox.Tier) -> Sandbox:
     try:
         return sandbox.probe(name)
@@ -78,7 +85,9 @@ class Bench:
 
     def __init__(self, place: Path, kind: str, chosen: Sandbox) -> None:
         self.task = make_task(place / "task", kind)
-        self.repo = repository.create(place / "repo", {"candidate.py": (HONEST.encode(), False)}, "start")
+        self.repo = repository.create(
+            place / "repo", {"candidate.py": (HONEST.encode(), False), "other.py": (b"x = 1\n", False)}, "start"
+        )
         self.objects: Objects = self.repo.objects()
         head = self.objects.resolve("HEAD")
         assert head is not None
@@ -86,14 +95,14 @@ class Bench:
         self.chosen = chosen
         self.scratch = place / "scratch"
 
-    async def scores(self, *codes: str, together: bool = False) -> list[Evaluation]:
+    async def scores(self, *codes: str, first: int = 1) -> list[Evaluation]:
+        """One after another on the same evaluator, the `first` of them side by side."""
         trees = [self.objects.edit(self.base, {"candidate.py": code.encode()}) for code in codes]
         async with Evaluator(
-            self.task, self.objects, jobs=2 if together else 1, sandbox=self.chosen, scratch=self.scratch
+            self.task, self.objects, jobs=first, sandbox=self.chosen, scratch=self.scratch
         ) as evaluator:
-            if together:
-                return await asyncio.gather(*map(evaluator.evaluate, trees))
-            return [await evaluator.evaluate(tree) for tree in trees]
+            side = await asyncio.gather(*map(evaluator.evaluate, trees[:first]))
+            return side + [await evaluator.evaluate(tree) for tree in trees[first:]]
 
 
 @contextmanager
@@ -107,21 +116,12 @@ def nothing_left() -> Iterator[None]:
 
 # What it does, the code, the statuses it may end with. All must be explained and none may be scored.
 ATTACKS = {
-    "fork bomb": (
-        "import os\ndef answer():\n    while True:\n        os.fork()\n",
-        {"timeout", "failed", "crashed", "memory"},
-    ),
-    "endless loop": ("def answer():\n    while True:\n        pass\n", {"timeout"}),
     "endless output": (
         "import os\ndef answer():\n    while True:\n        os.write(1, b'x' * 4096)\n",
         {"output", "timeout", "failed", "memory"},
     ),
     "memory hog": ("def answer():\n    return len([bytes(1 << 20) for _ in range(4000)])\n", {"memory", "failed"}),
     "deep recursion": ("def answer():\n    return answer()\n", {"failed"}),
-    "recursion without a limit": (
-        "import sys\nsys.setrecursionlimit(10**9)\ndef answer():\n    f = lambda: f()\n    return f()\n",
-        {"failed", "crashed", "memory", "timeout"},
-    ),
     "sys.exit": ("import sys\ndef answer():\n    sys.exit(0)\n", {"failed"}),
     "os._exit": ("import os\ndef answer():\n    os._exit(0)\n", {"failed"}),
     "segmentation fault": ("import ctypes\ndef answer():\n    ctypes.string_at(0)\n", {"crashed", "failed"}),
@@ -133,30 +133,75 @@ ATTACKS = {
         {"failed", "crashed"},
     ),
     "syntax error": ("def answer(:\n", {"failed"}),
-    "waiting for ever": ("import time\ndef answer():\n    time.sleep(1000)\n", {"timeout"}),
+}
+# What ends at the deadline, or earlier by another limit. They run side by side, because each takes so long.
+ENDLESS = {
+    "loop": "def answer():\n    while True:\n        pass\n",
+    "recursion": "import sys\nsys.setrecursionlimit(10**9)\ndef answer():\n    f = lambda: f()\n    return f()\n",
+    "waiting": "import time\ndef answer():\n    time.sleep(1000)\n",
     "ignoring signals": (
         "import signal, time\ndef answer():\n    for s in (1, 2, 3, 13, 14, 15):\n"
         "        signal.signal(s, signal.SIG_IGN)\n"
-        "    while True:\n        time.sleep(1)\n",
-        {"timeout"},
+        "    while True:\n        time.sleep(1)\n"
+    ),
+    "waiting for a child": (
+        "import subprocess\ndef answer():\n    subprocess.run(['sleep', '1000'], start_new_session=True)\n"
     ),
 }
+BOMB = "import os\ndef answer():\n    while True:\n        os.fork()\n"
 
 
 @pytest.mark.parametrize("kind", ["function", "command"])
 @pytest.mark.parametrize("name", [*CONTAINING, "limits"])
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_contained_counted_and_explained(tmp_path: Path, attack: str, name: sandbox.Tier, kind: str) -> None:
-    if attack == "fork bomb" and name != "bubblewrap":
-        pytest.skip("without namespaces the process watch needs room that a test machine shares with other tests")
-    code, statuses = ATTACKS[attack]
+def test_contained_counted_and_explained(tmp_path: Path, name: sandbox.Tier, kind: str) -> None:
+    bench = Bench(tmp_path, kind, tier(name))
+    codes = [each for code, _ in ATTACKS.values() for each in (code, HONEST)]
+    with nothing_left():
+        results = asyncio.run(bench.scores(*codes))
+    for (attack, (_, statuses)), bad, good in zip(ATTACKS.items(), results[::2], results[1::2], strict=True):
+        assert bad.status in statuses, (attack, bad)
+        assert bad.score is None
+        assert bad.feedback.strip()
+        assert good.score == 7.0, (attack, good)
+
+
+@pytest.mark.parametrize("kind", ["function", "command"])
+@pytest.mark.parametrize("name", [*CONTAINING, "limits"])
+def test_the_endless_end_at_the_deadline(tmp_path: Path, name: sandbox.Tier, kind: str) -> None:
     bench = Bench(tmp_path, kind, tier(name))
     with nothing_left():
-        bad, good = asyncio.run(bench.scores(code, HONEST))
-    assert bad.status in statuses, (bad.status, bad.feedback, bad.stderr)
-    assert bad.score is None
+        *bad, good = asyncio.run(bench.scores(*ENDLESS.values(), HONEST, first=len(ENDLESS)))
+    for attack, evaluation in zip(ENDLESS, bad, strict=True):
+        allowed = {"timeout"} if attack != "recursion" else {"failed", "crashed", "memory", "timeout"}
+        assert evaluation.status in allowed, (attack, evaluation)
+        assert evaluation.score is None
+        assert evaluation.feedback.strip()
+    assert good.score == 7.0
+
+
+@pytest.mark.parametrize("kind", ["function", "command"])
+def test_a_fork_bomb_stays_in_its_namespace(tmp_path: Path, kind: str) -> None:
+    """Elsewhere the process watch holds it too, but takes a share of the machine that other tests need."""
+    bench = Bench(tmp_path, kind, tier("bubblewrap"))
+    with nothing_left():
+        bad, good = asyncio.run(bench.scores(BOMB, HONEST))
+    assert bad.status in {"timeout", "failed", "crashed", "memory"}
     assert bad.feedback.strip()
-    assert good.score == 7.0, (good.status, good.feedback, good.stderr)
+    assert good.score == 7.0
+
+
+@pytest.mark.parametrize("name", ["landlock", "limits"])
+def test_many_children_are_counted_where_no_namespace_holds_them(tmp_path: Path, name: sandbox.Tier) -> None:
+    code = (
+        "import os, time\ndef answer():\n    for _ in range(60):\n"
+        "        if os.fork() == 0:\n            os.setsid()\n            time.sleep(100)\n    time.sleep(100)\n"
+    )
+    bench = Bench(tmp_path, "function", tier(name))
+    with nothing_left():
+        bad, good = asyncio.run(bench.scores(code, HONEST))
+    assert bad.status == "failed"
+    assert "processes" in bad.feedback
+    assert good.score == 7.0
 
 
 # What it tries to reach or do; the score tells how far it came: 7 means that it was kept from it.
@@ -174,9 +219,28 @@ PRIVATE = {
         "import socket\ndef answer():\n    try:\n        socket.create_connection(('127.0.0.1', {port}), 1)\n"
         "    except OSError:\n        return 7\n    return 1e9\n"
     ),
+    "a socket of the user's desktop": (
+        "import socket\ndef answer():\n    try:\n        pair = socket.socketpair(type=socket.SOCK_DGRAM)\n"
+        "        pair[0].sendto(b'x', {local!r})\n        return 1e9\n    except OSError:\n        pass\n    try:\n"
+        "        s = socket.socket(socket.AF_UNIX)\n        s.connect({local!r} + 's')\n    except OSError:\n"
+        "        return 7\n    return 1e9\n"
+    ),
+    "another program's memory": (
+        "import os\ndef answer():\n    try:\n        return 1e9 if open({shared!r}).read() else 7\n"
+        "    except OSError:\n        return 7\n"
+    ),
+    "the server's limits": (
+        "import os, resource\ndef answer():\n    if os.getppid() == 0 or {kind!r} == 'command':\n"
+        "        return 7\n    try:\n"
+        "        resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (3, 3))\n    except OSError:\n"
+        "        return 7\n    return 1e9\n"
+    ),
     "files outside": (
         "def answer():\n    try:\n        open({outside!r}, 'w').write('x')\n    except OSError:\n        return 7\n"
         "    return 1e9\n"
+    ),
+    "permissions outside": (
+        "import os\ndef answer():\n    try: os.chmod({outside!r}, 0o777)\n    except OSError: pass\n    return 7\n"
     ),
     "its own evaluator": (
         "import glob, sys\ndef answer():\n    for p in ['judge.py', *glob.glob('/dev/shm/evogit-*/*/judge.py')] + "
@@ -189,28 +253,44 @@ PRIVATE = {
 
 @pytest.mark.parametrize("kind", ["function", "command"])
 @pytest.mark.parametrize("name", CONTAINING)
-@pytest.mark.parametrize("what", PRIVATE)
 def test_cannot_reach(
-    tmp_path: Path, what: str, name: sandbox.Tier, kind: str, hermetic: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, name: sandbox.Tier, kind: str, hermetic: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_API_KEY", "hunter2")
     secret, outside = hermetic / "secret.txt", tmp_path / "outside.txt"
     secret.write_text("hunter2")
     outside.write_text("mine")
+    outside.chmod(0o600)
     reached: list[object] = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    local = tempfile.mkdtemp(prefix="evogit-", dir="/tmp") + "/s"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        tempfile.NamedTemporaryFile(dir="/dev/shm", prefix="other-") as shared,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams,
+        socket.socket(socket.AF_UNIX) as stream,
+    ):
+        shared.write(b"hunter2")
+        shared.flush()
+        datagrams.bind(local)
+        stream.bind(local + "s")
+        stream.listen()
         listener.settimeout(30)
         thread = threading.Thread(target=_accept, args=(listener, reached), daemon=True)
         thread.start()
-        code = PRIVATE[what].format(secret=str(secret), port=listener.getsockname()[1], outside=str(outside))
+        words = {"secret": str(secret), "port": listener.getsockname()[1], "outside": str(outside), "local": local}
+        words |= {"shared": shared.name, "kind": kind}
+        codes = [each for code in PRIVATE.values() for each in (code.format(**words), HONEST)]
         (tmp_path / "bench").mkdir()
         bench = Bench(tmp_path / "bench", kind, tier(name))
         with nothing_left():
-            bad, good = asyncio.run(bench.scores(code, HONEST))
+            results = asyncio.run(bench.scores(*codes))
         listener.close()
-    assert bad.score in (7.0, None), (bad.status, bad.feedback)
-    assert good.score == 7.0
+    shutil.rmtree(Path(local).parent)
+    for what, bad, good in zip(PRIVATE, results[::2], results[1::2], strict=True):
+        assert bad.score == 7.0, (what, bad)
+        assert good.score == 7.0, (what, good)
     assert outside.read_text() == "mine"
+    assert outside.stat().st_mode & 0o777 == 0o600
     assert reached == []
 
 
@@ -236,13 +316,28 @@ POISON = {
         "            time.sleep(0.01)\n"
         "    os._exit(0)\n"
     ),
+    "deep folders": (
+        "import os\nos.chdir(os.environ.get('TMPDIR', '/tmp'))\nfor _ in range(3000):\n    os.mkdir('left')\n"
+        "    os.chdir('left')\n"
+    ),
+    "an unreadable /tmp": "import os\nos.chmod(os.environ.get('TMPDIR', '.'), 0)\nos.chmod('.', 0)\n",
+    "everywhere": (
+        "import os\nfor d in ('/', '/etc', '/dev', '/evogit', '/home', '/var/tmp', '/run', '/proc', os.getcwd()):\n"
+        "    try: open(d + '/left', 'w').write('x')\n    except OSError: pass\n"
+    ),
+    "a file without a trace": (
+        "import mmap\nfor name in ('judge.py', 'other.py'):\n    with open(name, 'r+b') as f:\n"
+        "        m = mmap.mmap(f.fileno(), 0)\n        m[:] = b'#' * len(m)\n        m.flush()\n        m.close()\n"
+    ),
     "everybody killed": "import os, signal\nos.kill(-1, signal.SIGKILL)\n",
     "the parent killed": "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\n",
 }
 LOOK = (
     "import os, sys, math, json\n"
     "def answer():\n"
-    "    clean = not any(map(os.path.exists, ('left', '/tmp/left', '/dev/shm/left')))\n"
+    "    places = ('', '/tmp/', '/dev/shm/', '/', '/etc/', '/dev/', '/evogit/', '/home/', '/var/tmp/', '/run/')\n"
+    "    clean = not any(os.path.exists(p + 'left') for p in (*places, os.environ.get('TMPDIR', '/tmp') + '/'))\n"
+    "    clean = clean and open('other.py').read() == 'x = 1\\n'\n"
     "    clean = clean and not os.path.exists('json.py') and not os.path.exists('a') and callable(json.loads)\n"
     "    clean = clean and math.__name__ == 'math' and math.pi > 3.1 and not os.path.islink('candidate.py')\n"
     "    return 7 if clean else -1\n"
@@ -251,15 +346,16 @@ LOOK = (
 
 @pytest.mark.parametrize("kind", ["function", "command"])
 @pytest.mark.parametrize("name", CONTAINING)
-@pytest.mark.parametrize("poison", POISON)
-def test_the_next_candidate_notices_nothing(tmp_path: Path, poison: str, name: sandbox.Tier, kind: str) -> None:
-    body = "def poison():\n" + "".join(f"    {line}\n" for line in POISON[poison].splitlines())
-    code = body + "\ndef answer():\n    try:\n        poison()\n    except OSError:\n        pass\n    return 1\n"
+def test_the_next_candidate_notices_nothing(tmp_path: Path, name: sandbox.Tier, kind: str) -> None:
+    codes = []
+    for poison in POISON.values():
+        body = "def poison():\n" + "".join(f"    {line}\n" for line in poison.splitlines())
+        codes += [body + "def answer():\n    try: poison()\n    except OSError: pass\n    return 1\n", LOOK]
     bench = Bench(tmp_path, kind, tier(name))
     with nothing_left():
-        results = asyncio.run(bench.scores(code, LOOK, HONEST))
-    assert results[1].score == 7.0, (results[0], results[1])
-    assert results[2].score == 7.0
+        results = asyncio.run(bench.scores(*codes))
+    for poison, bad, good in zip(POISON, results[::2], results[1::2], strict=True):
+        assert good.score == 7.0, (poison, bad, good)
 
 
 @pytest.mark.parametrize("name", CONTAINING)
@@ -272,7 +368,7 @@ def test_a_neighbour_is_neither_seen_nor_signalled(tmp_path: Path, name: sandbox
     patient = "import time\ndef answer():\n    time.sleep(1.2)\n    return 7\n"
     bench = Bench(tmp_path, "function", tier(name))
     with nothing_left():
-        results = asyncio.run(bench.scores(killer, patient, together=True))
+        results = asyncio.run(bench.scores(killer, patient, first=2))
     assert results[1].score == 7.0, results
 
 
@@ -296,19 +392,69 @@ def test_a_forged_score_does_not_count(tmp_path: Path, code: str, status: str, n
     assert good.score == 7.0
 
 
-@pytest.mark.parametrize("name", CONTAINING)
-def test_a_disk_filler_ends_at_the_limit(tmp_path: Path, name: sandbox.Tier) -> None:
-    if name != "bubblewrap":
-        pytest.skip("only mounts of its own bound what a candidate writes in all; Landlock bounds each file")
-    code = (
-        "def answer():\n    for n in range(100):\n        with open(f'/tmp/{n}', 'wb') as f: f.write(bytes(1 << 20))\n"
-        "    return 1e9\n"
-    )
+@pytest.mark.parametrize("kind", ["function", "command"])
+@pytest.mark.parametrize("name", [*CONTAINING, "limits"])
+def test_a_disk_filler_ends_at_the_limit(tmp_path: Path, name: sandbox.Tier, kind: str) -> None:
+    """In its own mounts a full disk says so; elsewhere what is written is measured now and then."""
+    places = ["tempfile.gettempdir()", *(["'.'"] if kind == "command" else [])]
+    codes = [
+        f"import os, tempfile, time\ndef answer():\n    for n in range(100):\n"
+        f"        with open(os.path.join({place}, str(n)), 'wb') as f: f.write(bytes(1 << 20))\n"
+        "    time.sleep(20)\n    return 1e9\n"
+        for place in places
+    ]
     before = shutil.disk_usage("/dev/shm").used
+    bench = Bench(tmp_path, kind, tier(name))
+    with nothing_left():
+        results = asyncio.run(bench.scores(*(each for code in codes for each in (code, HONEST))))
+    for bad, good in zip(results[::2], results[1::2], strict=True):
+        assert bad.status == "failed", bad
+        assert "No space left" in bad.feedback + bad.stderr.decode() or "more into them" in bad.feedback, bad
+        assert good.score == 7.0
+    assert shutil.disk_usage("/dev/shm").used - before < 64 << 20
+
+
+@pytest.mark.xfail(strict=True, reason="a function's stage lends the candidate its interpreter; a command's does not")
+@pytest.mark.parametrize("name", CONTAINING)
+def test_a_score_forged_from_inside_the_evaluator_does_not_count(tmp_path: Path, name: sandbox.Tier) -> None:
+    """What is known not to hold: code that the judge imports can change the judge."""
+    code = (
+        "import __main__\ndef answer():\n"
+        "    __main__._as_result = lambda _: {'score': 1e9, 'metrics': {}, 'feedback': ''}\n    return 1\n"
+    )
     bench = Bench(tmp_path, "function", tier(name))
     with nothing_left():
-        bad, good = asyncio.run(bench.scores(code, HONEST))
-    assert bad.status == "failed"
-    assert "No space left" in bad.feedback
-    assert good.score == 7.0
-    assert shutil.disk_usage("/dev/shm").used - before < 64 << 20
+        (bad,) = asyncio.run(bench.scores(code))
+    assert bad.score is None
+
+
+UNPRIVILEGED = Path("/usr/bin/python3")
+
+
+@pytest.mark.parametrize("name", CONTAINING)
+def test_all_this_holds_for_an_ordinary_user(name: sandbox.Tier) -> None:
+    """The tests of what is left and reached, once more as a user without rights of any kind."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody else; for anybody else the other tests have shown it")
+    tier(name)
+    packages = [path for path in sys.path if path.endswith("site-packages")]
+    place = Path(tempfile.mkdtemp(prefix="evogit-ordinary-", dir="/tmp"))
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(place), "PYTHONPATH": os.pathsep.join([str(ROOT), *packages])}
+    environment |= {"PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(place), "EVOGIT_TEST_REAL_HOME": "/nonexistent"}
+    # A shared checkout under somebody's home may be closed to others.
+    look = [str(UNPRIVILEGED), "-c", "import evogit.store.repository, pytest, psutil, pydantic_core"]
+    chosen = f"(next_candidate and {name}-command) or (cannot_reach and {name}-function)"
+    test = ["-m", "pytest", str(Path(__file__)), "-p", "no:cacheprovider", "-p", "no:randomly", "-k", chosen]
+    place.chmod(0o777)
+    try:
+        if subprocess.run(look, user=NOBODY, group=NOBODY, extra_groups=[], env=environment, check=False).returncode:
+            pytest.skip("the interpreter or this checkout cannot be read by another user")
+        done = subprocess.run(
+            [str(UNPRIVILEGED), *test, f"--basetemp={place / 'base'}"],
+            user=NOBODY, group=NOBODY, extra_groups=[], env=environment, cwd=ROOT,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    finally:
+        shutil.rmtree(place)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
