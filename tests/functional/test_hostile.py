@@ -414,18 +414,44 @@ def test_a_disk_filler_ends_at_the_limit(tmp_path: Path, name: sandbox.Tier, kin
     assert shutil.disk_usage("/dev/shm").used - before < 64 << 20
 
 
-@pytest.mark.xfail(strict=True, reason="a function's stage lends the candidate its interpreter; a command's does not")
+# What is known not to hold. The sandbox keeps candidates from the machine and from one another, but the judge and its
+# candidate share one sandbox and one user: a judge that must not be fooled checks what the candidate answers.
+FORGED = {
+    "function": (
+        "import json\ndef answer():\n"
+        '    json.dumps = lambda _: \'{"score": 1e9, "metrics": {}, "feedback": ""}\'\n    return 1\n'
+    ),
+    "command": (
+        "import os, time\ndef answer():\n"
+        "    words = open(f'/proc/{os.getppid()}/environ', 'rb').read().split(b'\\0')\n"
+        "    path = [w for w in words if w.startswith(b'EVOGIT_RESULT=')][0].partition(b'=')[2]\n"
+        "    if os.fork() == 0:\n        os.setsid()\n        os.closerange(0, 3)\n        if os.fork():\n"
+        "            os._exit(0)\n        end = time.monotonic() + 2\n        while time.monotonic() < end:\n"
+        "            if os.path.exists(path) and os.path.getsize(path):\n"
+        "                open(path, 'w').write('{\"score\": 1e9}')\n                break\n        os._exit(0)\n"
+        "    return 1\n"
+    ),
+}
+
+
+# Strict: the day it holds, the mark and the README's sentence must go. A command's forgery is a race that it can lose.
+LIMIT = "a known limit, told in the README: the judge and its candidate share a user"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("function", marks=pytest.mark.xfail(strict=True, reason=LIMIT)),
+        pytest.param("command", marks=pytest.mark.xfail(strict=False, reason=LIMIT)),
+    ],
+)
 @pytest.mark.parametrize("name", CONTAINING)
-def test_a_score_forged_from_inside_the_evaluator_does_not_count(tmp_path: Path, name: sandbox.Tier) -> None:
-    """What is known not to hold: code that the judge imports can change the judge."""
-    code = (
-        "import __main__\ndef answer():\n"
-        "    __main__._as_result = lambda _: {'score': 1e9, 'metrics': {}, 'feedback': ''}\n    return 1\n"
-    )
-    bench = Bench(tmp_path, "function", tier(name))
+def test_a_score_forged_behind_the_judge_s_back_does_not_count(tmp_path: Path, name: sandbox.Tier, kind: str) -> None:
+    code = FORGED[kind]
+    bench = Bench(tmp_path, kind, tier(name))
     with nothing_left():
         (bad,) = asyncio.run(bench.scores(code))
-    assert bad.score is None
+    assert bad.score in (None, 1.0)
 
 
 UNPRIVILEGED = Path("/usr/bin/python3")
