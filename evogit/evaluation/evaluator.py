@@ -54,6 +54,7 @@ class Evaluator:
         self._jobs = jobs
         self._scratch = scratch
         self._overlay = {**(overlay or {}), **task.files}
+        self._judges = tuple(path for path in self._overlay if path.endswith(".py") and path.isascii())[:500]
         self._free: asyncio.Queue[Workspace] = asyncio.Queue()
         self._starting = asyncio.Lock()
         self._server: ForkServer | None = None
@@ -185,6 +186,7 @@ class Evaluator:
             stage.deadline,
             self._task.limits,
             writable,
+            self._judges,
             space.owner or 0,
         )
         scan = self.sandbox.name == "limits" or (writable and not (await self._serve()).layered)

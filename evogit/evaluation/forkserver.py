@@ -50,6 +50,8 @@ class Job:
     deadline: float = 60.0
     limits: Limits = field(default_factory=Limits)
     writable: bool = False
+    trusted: Sequence[str] = ()
+    """Python files of the judge's own, which may end a command's process."""
     user: int = 0
     """The user id to become, when this process is root; 0 to stay."""
 
@@ -72,6 +74,7 @@ class Job:
             "deadline": self.deadline,
             "writable": self.writable,
             "user": self.user,
+            "trusted": list(self.trusted),
             "environment": environment,
             "limits": {
                 "memory": limits.memory,

@@ -364,15 +364,70 @@ def _as_result(value: object) -> Message:
     return {"score": numbers["score"], "metrics": kept, "feedback": str(feedback)[:100_000]}
 
 
+# Runs a Python judge and says, by a word that only it knows, that the judge came to its own end. A candidate that the
+# judge imports could otherwise write a result and leave with exit status 0, by os._exit or by sys.exit.
+RUNNER = """
+import json, os, sys, traceback, types
+def run(asked, told):
+    with os.fdopen(asked, "rb") as pipe:
+        word, trusted = json.loads(pipe.read())
+    os.set_inheritable(told, False)
+    del sys.argv[:3]
+    path = os.path.abspath(sys.argv[0])
+    sys.path[0] = os.path.dirname(path)
+    own = {path, *(os.path.abspath(name) for name in trusted)}
+    inside = os.getcwd() + os.sep
+    sys.modules["__main__"] = main = types.ModuleType("__main__")
+    main.__file__ = path
+    try:
+        with open(path, "rb") as file:
+            code = compile(file.read(), path, "exec")
+        exec(code, main.__dict__)
+    except SystemExit as stop:
+        last, here = path, stop.__traceback__
+        while here is not None:
+            name = os.path.join(inside, here.tb_frame.f_code.co_filename)
+            last = name if name.startswith(inside) else last
+            here = here.tb_next
+        if last not in own:
+            print(f"{os.path.relpath(last)} called sys.exit({stop.code!r}) in the judge's process", file=sys.stderr)
+            sys.exit(1)
+        if stop.code not in (None, 0):
+            raise
+    except BaseException as error:
+        traceback.print_exception(type(error), error, error.__traceback__.tb_next)
+        sys.exit(1)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.write(told, word.encode())
+    os._exit(0)  # what a candidate left to be done at exit is not the judge's
+run(int(sys.argv[1]), int(sys.argv[2]))
+"""
+
+
 def _run_command(request: Message, folder: str, scratch: str) -> Message:
     """Run the command as a child, so that its end is seen whatever it does, and read its result file."""
     result = os.path.join(scratch, f"result-{secrets.token_hex(8)}.json")
     environment = dict(os.environ) | {"EVOGIT_RESULT": result}
-    command = [sys.executable if request["command"][0] in ("python", "python3") else request["command"][0]]
+    first, *rest = request["command"]
+    judge = first in ("python", "python3") and bool(rest) and rest[0].endswith(".py")
+    word = secrets.token_hex(16)
+    asked, told = os.pipe(), os.pipe()
+    os.write(asked[1], json.dumps([word, request["trusted"]]).encode())
+    os.close(asked[1])
+    command = [sys.executable if first in ("python", "python3") else first, *rest]
+    if judge:
+        command[1:1] = ["-c", RUNNER, str(asked[0]), str(told[1])]
+    descriptors = (asked[0], told[1]) if judge else ()
     try:
-        done = subprocess.run([*command, *request["command"][1:]], cwd=folder, env=environment, check=False)
+        done = subprocess.run(command, cwd=folder, env=environment, check=False, pass_fds=descriptors)
     except OSError as error:
         return {"reason": "failed", "detail": f"cannot run {command[0]}: {error.strerror}"}
+    os.set_blocking(told[0], False)
+    with contextlib.suppress(BlockingIOError):
+        judge = judge and os.read(told[0], 64) != word.encode()
+    if judge and not done.returncode:
+        return {"reason": "failed", "detail": "the judge's process ended before the judge did: the candidate left it"}
     if done.returncode:
         code = -done.returncode
         if code == signal.SIGXCPU:

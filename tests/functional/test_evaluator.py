@@ -332,3 +332,41 @@ def test_a_killed_server_is_survived_and_nothing_stays(tmp_path: Path, chosen: S
 def test_an_evaluator_that_cannot_be_imported_is_an_error(score: Score) -> None:
     with pytest.raises(EvaluationError, match="no_such_module"):
         score(f'direction = "maximize"\n[evaluation]\n{FUNCTION}', {"e.py": "import no_such_module\n"}, {"x": b""})
+
+
+IMPORTS = "import json, os, answer; json.dump({'score': answer.answer()}, open(os.environ['EVOGIT_RESULT'], 'w'))"
+FIVE = "def answer():\n    return 5\n"
+WRITES = "import json, os, sys\njson.dump({'score': 1e9}, open(os.environ['EVOGIT_RESULT'], 'w'))\n"
+
+
+@pytest.mark.parametrize("leave", ["os._exit(0)", "sys.exit(0)", "os.chdir('/'); sys.exit()"])
+def test_a_candidate_cannot_write_a_score_and_leave_the_judge(score: Score, leave: str) -> None:
+    bad, good = score(
+        COMMAND,
+        {"e.py": IMPORTS},
+        {"answer.py": f"{WRITES}{leave}\n".encode()},
+        {"answer.py": FIVE.encode()},
+    )
+    assert (bad.status, bad.score) == ("failed", None)
+    assert (bad.feedback + bad.stderr.decode()).strip()
+    assert good.score == 5.0
+
+
+def test_what_a_candidate_leaves_to_be_done_at_exit_is_not_done(score: Score) -> None:
+    late = f"import atexit\n\ndef cheat():\n    {WRITES}\n".replace("\njson.dump", "\n    json.dump")
+    [found] = score(COMMAND, {"e.py": IMPORTS}, {"answer.py": f"{late}\natexit.register(cheat)\n{FIVE}".encode()})
+    assert found.score == 5.0
+
+
+@pytest.mark.parametrize(
+    "end", ["sys.exit()", "sys.exit(main())", "helper.leave()", "import unittest; unittest.main()"]
+)
+def test_a_judge_may_end_as_python_programs_do(score: Score, end: str) -> None:
+    judge = (
+        "import json, os, sys, helper\n\ndef main():\n    return 0\n\n"
+        "if __name__ == '__main__':\n    assert __file__.endswith('e.py') and sys.argv == ['e.py']\n"
+        f"    json.dump({{'score': 4}}, open(os.environ['EVOGIT_RESULT'], 'w'))\n    {end}\n"
+    )
+    files = {"e.py": judge, "helper.py": "import sys\n\ndef leave():\n    sys.exit(0)\n"}
+    [found] = score(COMMAND, files, {"x": b""})
+    assert found.score == 4.0, found

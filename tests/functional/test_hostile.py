@@ -403,7 +403,6 @@ def test_a_disk_filler_ends_at_the_limit(tmp_path: Path, name: sandbox.Tier, kin
         "    time.sleep(20)\n    return 1e9\n"
         for place in places
     ]
-    before = shutil.disk_usage("/dev/shm").used
     bench = Bench(tmp_path, kind, tier(name))
     with nothing_left():
         results = asyncio.run(bench.scores(*(each for code in codes for each in (code, HONEST))))
@@ -411,7 +410,6 @@ def test_a_disk_filler_ends_at_the_limit(tmp_path: Path, name: sandbox.Tier, kin
         assert bad.status == "failed", bad
         assert "No space left" in bad.feedback + bad.stderr.decode() or "more into them" in bad.feedback, bad
         assert good.score == 7.0
-    assert shutil.disk_usage("/dev/shm").used - before < 64 << 20
 
 
 # What is known not to hold. The sandbox keeps candidates from the machine and from one another, but the judge and its
