@@ -50,6 +50,27 @@ class SandboxError(EvaluationError):
     pass
 
 
+class ModelError(EvoGitError):
+    """A model gave no usable answer, after the retries that made sense.
+
+    `fatal`: no later request can succeed either (no key, unknown model, wrong address), so the model leaves the run.
+    `refused`: the model itself declined; that is no fault of the server. `tokens` were billed nevertheless, as (input,
+    output), when the server said so. `wait` is how many seconds the server asked to be left alone, if it did.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        fatal: bool = False,
+        refused: bool = False,
+        tokens: tuple[int, int] = (0, 0),
+        wait: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.fatal, self.refused, self.tokens, self.wait = fatal, refused, tokens, wait
+
+
 class VariationError(EvoGitError):
     pass
 
