@@ -11,21 +11,37 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Annotated, Any, Literal, NoReturn, get_args
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from evogit.definitions import Source, Strings, Table, did_you_mean, is_name, read_text, validate
 from evogit.errors import DefinitionError, UsageError
 from evogit.globs import Editable
-from evogit.task import Agent, EvaluationSpec, Kind, Limits, Stage, Task, editable, score_digest
+from evogit.task import (
+    Agent,
+    ContextRules,
+    EvaluationSpec,
+    Format,
+    Limits,
+    Operator,
+    Stage,
+    Task,
+    editable,
+    score_digest,
+)
 from evogit.taskfile import read_task, some, task_files, task_from_files, task_source
 
 __all__ = [
-    "Agent", "Editable", "EvaluationSpec", "Kind", "Limits", "Stage", "Task", "editable", "list_agents", "list_tasks",
+    "Agent", "ContextRules", "Editable", "EvaluationSpec", "Limits", "Operator",
+    "Stage", "Task", "editable", "list_agents", "list_tasks",
     "load_agent", "load_task", "load_task_folder", "parse_agent", "score_digest", "task_files", "task_from_files",
 ]  # fmt: skip
+
+
+WRITERS = frozenset({"mutate", "cross", "repair", "command"})
+"""Operators whose code can be anything."""
 
 
 class _AgentTable(Table):
@@ -33,10 +49,27 @@ class _AgentTable(Table):
 
     name: str
     description: str = ""
-    kind: Kind
-    operators: Strings = ()
+    operator: Operator
+    arms: Strings = ()
     free_code: bool | None = None
+    model: str | None = None
+    models: Mapping[str, Annotated[float, Field(gt=0, strict=False)]] = Field(default_factory=dict)
+    temperature: Annotated[float, Field(ge=0, le=2, strict=False)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    format: Format | None = None
+    repairs: Annotated[int, Field(ge=0, le=10)] = 1
+    crossover: Literal["none", "chance"] = "none"
+    every: Annotated[int, Field(ge=1)] = 50
+    context: ContextRules = ContextRules()
     options: Mapping[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> _AgentTable:
+        if self.model is not None and self.models:
+            raise ValueError("one of model: NAME and models: {NAME: WEIGHT, …}")
+        if (self.operator == "mutate") != (self.format is not None):
+            raise ValueError(f"operator mutate, and only that, needs a format, one of {', '.join(get_args(Format))}")
+        return self
 
 
 def load_task(name: str, repository_root: Path | None) -> Task:
@@ -145,13 +178,21 @@ def parse_agent(text: str, source: Path | str) -> Agent:
     return Agent(
         name=table.name,
         description=table.description,
-        kind=table.kind,
-        operators=table.operators,
+        operator=table.operator,
+        arms=table.arms,
         # Code that a model or a foreign program wrote can be anything; the offline operators only rearrange.
-        free_code=table.kind in ("model", "command") if table.free_code is None else table.free_code,
+        free_code=table.operator in WRITERS if table.free_code is None else table.free_code,
         options=table.options,
         prompt="".join(lines[fences[1] + 1 :]).strip("\n"),
         source=source if isinstance(source, Path) else None,
+        models={table.model: 1.0} if table.model else dict(table.models),
+        temperature=table.temperature,
+        max_tokens=table.max_tokens,
+        format=table.format,
+        repairs=table.repairs,
+        crossover=table.crossover,
+        every=table.every,
+        context=table.context,
     )
 
 
@@ -164,5 +205,7 @@ def _front_matter(text: str, source: Source) -> dict[str, Any]:
     except yaml.YAMLError as error:
         source.fail((), f"not valid YAML: {error}")
     if not isinstance(raw, dict):
-        source.fail((), f"expected front matter with at least a kind, one of {', '.join(get_args(Kind))}", line=1)
+        source.fail(
+            (), f"expected front matter with at least an operator, one of {', '.join(get_args(Operator))}", line=1
+        )
     return {str(key): value for key, value in raw.items()}

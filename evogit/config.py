@@ -102,6 +102,10 @@ class BudgetTable(Table):
     seconds: Seconds | None = Field(default=None, description='stop after this time, as 90, "15m" or "4h"')
     patience: int | None = Field(default=None, ge=1, description="stop after so many candidates without improvement")
     target: float | None = Field(default=None, description="stop when a score as good as this is reached")
+    tokens: int | None = Field(default=None, ge=1, description="stop before models use more tokens than this")
+    cost: float | None = Field(default=None, ge=0, description="stop before models cost more than this")
+    tokens_per_day: int | None = Field(default=None, ge=1, description="the same over all calls of one day (UTC)")
+    cost_per_day: float | None = Field(default=None, ge=0, description="the same over all calls of one day (UTC)")
 
 
 class ModelTable(Table):

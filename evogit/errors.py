@@ -72,7 +72,11 @@ class ModelError(EvoGitError):
 
 
 class VariationError(EvoGitError):
-    pass
+    """No child. `reason` is the word it is counted under, one of `values.Reason`."""
+
+    def __init__(self, message: str, reason: str = "invalid") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class RunBusy(EvoGitError):

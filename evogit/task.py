@@ -10,13 +10,44 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from evogit.definitions import Seconds, Size, Strings, Table
+from evogit.definitions import Seconds, Size, Strings, Table, is_name
 from evogit.globs import Editable
 from evogit.values import Direction, Vocabulary
 
-Kind = Literal["syntax", "lines", "numbers", "model", "command"]
+Operator = Literal["syntax", "lines", "numbers", "mutate", "cross", "repair", "judge", "distil", "command"]
+"""What an agent does: the offline three, the five ways to use a language model, and a coding CLI."""
+
+Format = Literal["section", "search-replace", "whole-files", "line-edit"]
+"""How a model replies when it mutates."""
+
+Part = Literal["guidance", "notes", "feedback", "metrics", "files", "failures", "relatives"]
+"""What a prompt may carry beside goal, editable text and reply format, which it always carries."""
+
+PARTS: tuple[Part, ...] = ("guidance", "feedback", "metrics", "files", "notes", "failures", "relatives")
+
+
+class ContextRules(Table):
+    """What goes into a prompt. `budget`: tokens in all. `parts`: by priority; the last ones give way first.
+
+    `relatives`: how many relatives are shown as inspiration, the best first, then diverse ones. `failures`: how many
+    earlier attempts on the same lines. `lines`: the size of a section, least and most. `definitions`: how often a
+    section is one definition found by the syntax tree instead of a stretch of lines.
+    """
+
+    budget: Annotated[int, Field(ge=200)] = 12_000
+    parts: Annotated[tuple[Part, ...], Field(strict=False)] = PARTS
+    relatives: Annotated[int, Field(ge=0, le=20)] = 2
+    failures: Annotated[int, Field(ge=0, le=50)] = 4
+    lines: Annotated[tuple[int, int], Field(strict=False)] = (64, 128)
+    definitions: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+    @model_validator(mode="after")
+    def _least_first(self) -> ContextRules:
+        if not 1 <= self.lines[0] <= self.lines[1]:
+            raise ValueError("lines as [64, 128], the least first")
+        return self
 
 
 class Stage(Table):
@@ -56,14 +87,28 @@ class EvaluationSpec(Table):
 
     `noisy`: an apparent win is measured again (same repeats) before it is banked, and the mean counts.
     `epoch_every`: candidates per epoch (0 = one epoch for ever). `validation`: a stage run on champions only,
-    the same in every epoch, that ranks them across epochs. `preload`: modules the fork server imports first.
+    the same in every epoch, that ranks them across epochs. `judge`: whether a critic `decides` which child is better
+    (the score is then only a gate, and may be missing) or only breaks `ties`. `preload`: modules the fork server
+    imports first. `model`: a model that candidates may ask, by its name in the configuration; `model_requests` and
+    `model_tokens` (input and output) are what one candidate may spend in one evaluation, all stages and repeats.
     """
 
     stages: tuple[Stage, ...]
     validation: Stage | None = None
     noisy: bool = False
+    judge: Literal["no", "decides", "ties"] = "no"
     epoch_every: Annotated[int, Field(ge=0)] = 0
     preload: Strings = ()
+    model: str | None = None
+    model_requests: Annotated[int, Field(ge=1)] = 20
+    model_tokens: Annotated[int, Field(ge=1)] = 20_000
+
+    @field_validator("model")
+    @classmethod
+    def _as_in_the_configuration(cls, value: str | None) -> str | None:
+        if value is not None and not is_name(value):
+            raise ValueError(f"the name of a model: letters, digits, '-' and '_', not {value!r}")
+        return value
 
 
 @dataclass(frozen=True)
@@ -104,17 +149,39 @@ class Agent:
 
     name: str
     description: str
-    kind: Kind
-    operators: tuple[str, ...]
+    operator: Operator
+    arms: tuple[str, ...]
+    """Which of the operator's arms it uses; all when empty."""
     free_code: bool
     options: Mapping[str, Any]
     prompt: str
     source: Path | None = None
+    models: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Names of `[models.NAME]` and their weights; the population's or the only one when empty."""
+    temperature: float | None = None
+    max_tokens: int | None = None
+    format: Format | None = None
+    repairs: int = 1
+    """How often a reply that cannot be used is shown its error and asked for again."""
+    crossover: Literal["none", "chance"] = "none"
+    """Whether it also crosses two parents, conflicting hunks by chance (the paper's way)."""
+    every: int = 50
+    """Candidates between two distillations."""
+    context: ContextRules = dataclasses.field(default_factory=ContextRules)
+
+    @property
+    def asks_a_model(self) -> bool:
+        return self.operator in ("mutate", "cross", "repair", "judge", "distil")
+
+    @property
+    def serves(self) -> bool:
+        """Whether it works for the others and has no branch of its own."""
+        return self.operator in ("repair", "judge", "distil")
 
 
 def score_digest(task: Task) -> str:
     """What `Task.digest` must be: of everything that can change a score, and nothing else."""
-    document = {
+    document: dict[str, object] = {
         "stages": [stage.model_dump() for stage in task.evaluation.stages],
         "validation": task.evaluation.validation and task.evaluation.validation.model_dump(),
         "limits": task.limits.model_dump(),
@@ -122,6 +189,9 @@ def score_digest(task: Task) -> str:
         "files": {path: hashlib.sha256(data).hexdigest() for path, data in task.files.items()},
         "executables": sorted(task.executables),
     }
+    spec = task.evaluation
+    if spec.model is not None:
+        document["model"] = [spec.model, spec.model_requests, spec.model_tokens]
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

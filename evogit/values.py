@@ -33,7 +33,14 @@ class Reason(StrEnum):
     CONFLICT = "conflict"  # the merge left a conflict nobody resolved
     NO_OP = "no-op"  # the child's tree equals its parent's
     PROTECTED = "protected"  # touches a path outside `evolve`, or in `protect`
-    DUPLICATE = "duplicate"  # this (tree, evaluator) pair is already judged and not better
+    DUPLICATE = "duplicate"  # this (tree, evaluator) pair is already judged and not better, or this patch was tried
+    # A model's reply
+    UNPARSABLE = "unparsable"  # not in the format asked for
+    NOT_FOUND = "not-found"  # the text to replace is not there exactly once
+    FORBIDDEN = "forbidden-path"  # a path outside the tree, or one that may not be changed
+    SYNTAX = "syntax-error"  # the file no longer parses
+    REFUSED = "refused"  # the model declined
+    UNANSWERED = "unanswered"  # the model, or the program, gave no answer at all
     # The evaluation
     FAILED = "failed"  # non-zero exit, or an exception in the evaluator or the candidate
     CRASHED = "crashed"  # killed by a signal (segmentation fault, stack overflow, …)
@@ -67,6 +74,8 @@ class Evaluation:
     samples: tuple[float, ...] = ()
     stdout: bytes = b""
     stderr: bytes = b""
+    spent: Mapping[str, int] = field(default_factory=dict)
+    """What the candidate asked of its model: requests, input and output tokens. Empty when nothing."""
 
     @property
     def ok(self) -> bool:
@@ -87,6 +96,23 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """One request to a language model, or one start of a coding program. `model` is its name in the configuration.
+
+    `role` says what for: propose, mend (its own reply), cross, repair, judge, distil, or candidate. `cost` is in the
+    currency of the model's prices; `failed` is empty or one line.
+    """
+
+    model: str
+    role: str
+    input: int = 0
+    output: int = 0
+    cost: float = 0.0
+    seconds: float = 0.0
+    failed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """A child before it is evaluated: what changes against ``receiver``, and its birth certificate.
 
@@ -101,6 +127,9 @@ class Proposal:
     model: str = ""
     donor: Oid | None = None
     evidence: Mapping[str, bytes] = field(default_factory=dict)
+    calls: tuple[Call, ...] = ()
+    touched: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    """Path → ranges of the receiver's lines, [start, end), that changed; given by agents that ask a model."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from evogit import __version__
-from evogit.cli import best, catalog, checks, configure, demo, found, log, run, show, status
+from evogit.cli import best, catalog, checks, configure, demo, found, log, models, run, show, stats, status
 
 app = typer.Typer(
     name="evogit",
@@ -40,12 +40,14 @@ app.command("new")(found.new)
 app.command("init")(found.init)
 app.command("run")(run.run)
 app.command("status")(status.status)
+app.command("stats")(stats.stats)
 app.command("log")(log.log)
 app.command("show")(show.show)
 app.command("diff")(show.diff)
 app.command("best")(best.best)
 app.command("tasks")(catalog.tasks)
 app.command("agents")(catalog.agents)
+app.add_typer(models.app, name="models")
 app.command("config")(configure.config)
 app.command("fsck")(checks.fsck)
 app.command("clean")(checks.clean)

@@ -75,25 +75,22 @@ def agents(name: Name = None, json: Json = False, directory: Directory = None, r
     Example: evogit agents tinker
     """
     from evogit.catalog import list_agents, load_agent
-    from evogit.errors import EvoGitError
-    from evogit.variation.making import make
+    from evogit.variation.making import arms_of
 
     check_run(run)
     root = _root(directory)
     found = [load_agent(name, root)] if name else list_agents(root)
     rows: list[dict[str, Any]] = []
     for agent in found:
-        try:
-            operators = list(make(agent).operators)
-        except EvoGitError:
-            operators = list(agent.operators)
+        arms = list(arms_of(agent))
         rows.append(
             {
                 "name": agent.name,
                 "description": agent.description,
                 "origin": _origin(agent.source),
-                "kind": agent.kind,
-                "operators": operators,
+                "operator": agent.operator,
+                "arms": arms,
+                "models": dict(agent.models),
                 "free_code": agent.free_code,
                 "source": str(agent.source) if agent.source else None,
             }
@@ -104,4 +101,4 @@ def agents(name: Name = None, json: Json = False, directory: Directory = None, r
     for row, agent in zip(rows, found, strict=True):
         print(f"{row['name']}  ({row['origin']}) {row['description']}")
         if name:
-            print(f"  kind {agent.kind}; operators: {', '.join(rows[0]['operators'])}\n\n{agent.prompt.strip()}")
+            print(f"  operator {agent.operator}; arms: {', '.join(rows[0]['arms']) or '–'}\n\n{agent.prompt.strip()}")

@@ -58,11 +58,16 @@ def last_words(event: events.Finished) -> list[str]:
     share = f"{100 * event.accepted / event.candidates:.0f} %" if event.candidates else "–"
     best = f"best {number(event.best_score)} at {event.best_commit[:10]}" if event.best_commit else "no score yet"
     reasons = ", ".join(f"{reason} {count}" for reason, count in Counter(event.rejected).most_common())
+    bill = [f"{role} {row['calls']:.0f} calls, {row['tokens']:.0f} tokens" for role, row in event.roles.items()]
     lines = [
         f"{event.reason}: {event.candidates} candidates in {event.seconds:.1f} s, "
         f"{event.accepted} accepted ({share}), {best}"
     ]
-    return [*lines, f"rejected: {reasons}"] if reasons else lines
+    if reasons:
+        lines.append(f"rejected: {reasons}")
+    if bill:
+        lines.append(f"models: {event.tokens} tokens, cost {event.cost:.4f} ({'; '.join(bill)})")
+    return lines
 
 
 @dataclass
@@ -97,6 +102,8 @@ class Plain:
             return [f"validated {event.commit[:10]} by {event.agent}: {number(event.score)}{mark}"]
         if isinstance(event, events.Notice):
             return [f"note: {event.text}"]
+        if isinstance(event, events.Noted):
+            return ["the scribe notes:", *(f"  {line}" for line in event.text.splitlines())]
         if isinstance(event, events.Finished):
             return last_words(event)
         return []
@@ -147,6 +154,8 @@ class Board:
     history: list[float] = field(default_factory=list)
     operators: dict[str, list[int]] = field(default_factory=dict)
     rejected: Counter[str] = field(default_factory=Counter)
+    tokens: int = 0
+    cost: float = 0.0
     news: deque[str] = field(default_factory=lambda: deque(maxlen=3))
     _begun: float = field(default_factory=time.monotonic)
 
@@ -159,6 +168,7 @@ class Board:
         elif isinstance(event, events.Skipped):
             self.rejected[event.reason] += 1
             self._tried(event.operator, accepted=False)
+            self._paid(event)
         elif isinstance(event, events.Candidate):
             self._candidate(event)
         elif isinstance(event, events.EpochTurned):
@@ -169,11 +179,18 @@ class Board:
             self.news.append(f"validated {event.commit[:8]}: {number(event.score)}")
         elif isinstance(event, events.Notice):
             self.news.append(event.text)
+        elif isinstance(event, events.Noted):
+            self.news.append(f"noted: {' '.join(event.text.split())}")
         elif isinstance(event, events.Finished):
             self.finished = event
 
+    def _paid(self, event: events.Candidate | events.Skipped) -> None:
+        self.tokens += event.tokens
+        self.cost += event.cost
+
     def _candidate(self, event: events.Candidate) -> None:
         self.candidates += 1
+        self._paid(event)
         row = self.rows.setdefault(event.agent, Row(""))
         row.last = event.decision
         self._tried(event.operator, accepted=event.decision == "accepted")
@@ -222,6 +239,8 @@ class Board:
             overflow="ellipsis",
         )
         counts = f"{self.candidates} candidates  {share} accepted  {rate:.1f}/s  {clock(spent)}{self._left(spent)}"
+        if self.tokens:
+            counts += f"  {self.tokens} tokens, cost {self.cost:.4f}"
         return [title, best, Text(counts, no_wrap=True, overflow="ellipsis")]
 
     def _left(self, spent: float) -> str:

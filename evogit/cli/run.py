@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,10 +17,12 @@ from evogit.cli.place import Directory, Place, RunName, here
 
 if TYPE_CHECKING:
     from evogit.catalog import Agent, Task
+    from evogit.config import ModelTable
     from evogit.evaluation.sandbox import Sandbox
     from evogit.evolution.engine import Engine
     from evogit.evolution.events import Finished, Listener
-    from evogit.evolution.session import Plan
+    from evogit.evolution.session import Plan, Session
+    from evogit.variation.making import Workshop
 
 
 def run(
@@ -29,7 +33,19 @@ def run(
     seconds: Annotated[str | None, typer.Option(metavar="TIME", help="Stop after this time: 90, 15m, 4h.")] = None,
     patience: Annotated[int | None, typer.Option(min=1, help="Stop after so many without a new best.")] = None,
     target: Annotated[float | None, typer.Option(help="Stop when a score as good as this is reached.")] = None,
-    agents: Annotated[str | None, typer.Option(help='The population, as "tinker:48, dial:4".')] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", min=1, help="Stop before models use more tokens.")
+    ] = None,
+    max_cost: Annotated[float | None, typer.Option("--max-cost", min=0, help="Stop before models cost more.")] = None,
+    max_tokens_per_day: Annotated[
+        int | None, typer.Option("--max-tokens-per-day", min=1, help="The same over all calls of a day (UTC).")
+    ] = None,
+    max_cost_per_day: Annotated[
+        float | None, typer.Option("--max-cost-per-day", min=0, help="The same over all calls of a day (UTC).")
+    ] = None,
+    agents: Annotated[
+        str | None, typer.Option(help='The population, as "tinker:48, dial:4" or "coder:4:MODEL".')
+    ] = None,
     policy: Annotated[str | None, typer.Option(help="paper, tournament, greedy or best-of-n.")] = None,
     jobs: Annotated[int | None, typer.Option(min=0, help="Evaluations at a time (0: one a processor).")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the random numbers.")] = None,
@@ -42,6 +58,9 @@ def run(
     base: Annotated[str, typer.Option(metavar="REV", help="Where a new run begins.")] = "HEAD",
     sandbox: Annotated[str | None, typer.Option(help="auto, bubblewrap, landlock or limits.")] = None,
     no_sandbox: Annotated[bool, typer.Option("--no-sandbox", help="Allow free code under limits only.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Ask nobody, write nothing: say what the prompts would cost.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object an event a line.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the live display.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
@@ -66,12 +85,20 @@ def run(
         "budget.seconds": seconds,
         "budget.patience": patience,
         "budget.target": target,
+        "budget.tokens": max_tokens,
+        "budget.cost": max_cost,
+        "budget.tokens_per_day": max_tokens_per_day,
+        "budget.cost_per_day": max_cost_per_day,
         "population.agents": agents,
         "evolution.policy": policy,
         "evaluation.jobs": jobs,
         "evaluation.sandbox": sandbox or ("limits" if no_sandbox else None),
     }
     place = here(directory, run_name, flags)
+    if dry_run:
+        from evogit.cli.dryrun import estimate
+
+        return estimate(place, base=base, json=json)
     return evolve(place, base=base, alongside=alongside, waived=no_sandbox, style=_style(json, plain, quiet))
 
 
@@ -97,6 +124,9 @@ def evolve(
 
     with opened(place.repository, plan) as session, display(style, plan.budget) as listen:
         finished = asyncio.run(_evolve(place, session, chosen, listen))
+    if finished.reason == "models":
+        print("error: no model answers any more. Type: evogit models check", file=sys.stderr)
+        return 1
     return 130 if finished.reason == "interrupted" else 0
 
 
@@ -114,7 +144,7 @@ def make_plan(place: Place, *, base: str, alongside: bool) -> Plan:
     agents: list[tuple[Agent, int]] = []
     for row in config.population.agents:
         if row.count:
-            agents.append((load_agent(row.name, root), row.count))
+            agents.append((with_models(load_agent(row.name, root), row.model, config.models), row.count))
     evolution = config.evolution
     direction = found.direction if found else place.population().direction
     deterministic = config.run.deterministic
@@ -139,13 +169,69 @@ def make_plan(place: Place, *, base: str, alongside: bool) -> Plan:
         evolution.allocation,
         1 if deterministic else config.evaluation.jobs or os.cpu_count() or 1,
         config.evaluation.sandbox,
-        Budget(budget.candidates, budget.seconds, budget.patience, goal),
+        Budget(
+            budget.candidates,
+            budget.seconds,
+            budget.patience,
+            goal,
+            budget.tokens,
+            budget.cost,
+            budget.tokens_per_day,
+            budget.cost_per_day,
+        ),
         seed,
         deterministic,
         alongside,
         base,
         config.dump(),
     )
+
+
+def with_models(agent: Agent, said: str | None, configured: Mapping[str, ModelTable]) -> Agent:
+    """The agent with the models it asks: as the population says, as its file says, or the only one there is."""
+    from evogit.errors import UsageError
+
+    if said is not None:
+        agent = replace(agent, models={said: 1.0})
+    elif agent.asks_a_model and not agent.models:
+        if len(configured) != 1:
+            what = f"one of {', '.join(sorted(configured))}" if configured else "a model"
+            raise UsageError(
+                f"agent {agent.name!r} needs {what}: say {agent.name}:1:NAME, or write its file's model; "
+                "a model is a table [models.NAME] with model and base_url in .evogit/config.toml"
+            )
+        agent = replace(agent, models={next(iter(configured)): 1.0})
+    for name in agent.models:
+        if name not in configured:
+            known = f"there are: {', '.join(sorted(configured))}" if configured else "there is none yet"
+            raise UsageError(f"agent {agent.name!r} asks model {name!r}, but no [models.{name}] is configured; {known}")
+    return agent
+
+
+def make_workshop(place: Place, plan: Plan, session: Session) -> Workshop:
+    """The models and tools that the population needs. Raises `ModelError` for a key that is not set."""
+    import os
+    import time
+
+    from evogit.errors import UsageError
+    from evogit.models.desk import Desk
+    from evogit.models.openai import connect
+    from evogit.variation.making import Workshop
+
+    tables = place.config.models
+    names = sorted({name for agent, count in plan.agents if count and agent.asks_a_model for name in agent.models})
+    broker = session.task.evaluation.model
+    if broker and broker not in names:
+        if broker not in tables:
+            raise UsageError(
+                f"task {session.task.name!r} lets its programs ask model {broker!r}; configure [models.{broker}]"
+            )
+        names.append(broker)
+    chats = {name: connect(name, tables[name], os.environ) for name in names}
+    repository = place.repository
+    hidden = tuple(filter(None, (repository.root, repository.git_dir)))
+    scratch = repository.run_folder(place.run) / "programs"
+    return Workshop(Desk(chats, tables, time.monotonic), session.editable, os.environ, scratch, hidden)
 
 
 def find_task(place: Place) -> Task | None:
@@ -183,11 +269,21 @@ def _check_sandbox(chosen: Sandbox, plan: Plan, *, waived: bool) -> None:
     print(f"warning: sandbox {chosen.name!r}: {chosen.explain}. Type: evogit doctor", file=sys.stderr)
 
 
-async def _evolve(place: Place, session: Any, chosen: Sandbox, listen: Listener) -> Finished:
+async def _evolve(place: Place, session: Session, chosen: Sandbox, listen: Listener) -> Finished:
+    scratch = place.repository.run_folder(place.run) / "scratch"
+    workshop = make_workshop(place, session.plan, session)
+    try:
+        return await _with_tools(session, chosen, listen, scratch, workshop)
+    finally:
+        await workshop.desk.close()
+
+
+async def _with_tools(
+    session: Session, chosen: Sandbox, listen: Listener, scratch: Path, workshop: Workshop
+) -> Finished:
     from evogit.evaluation.evaluator import Evaluator
     from evogit.evolution.engine import Engine
 
-    scratch = place.repository.run_folder(place.run) / "scratch"
     async with Evaluator(
         session.task,
         session.objects,
@@ -196,7 +292,7 @@ async def _evolve(place: Place, session: Any, chosen: Sandbox, listen: Listener)
         scratch=scratch,
         overlay=session.overlay,
     ) as evaluator:
-        engine = Engine(session, evaluator, listen)
+        engine = Engine(session, evaluator, listen, workshop)
         with _signals(engine):
             try:
                 finished = await engine.run()

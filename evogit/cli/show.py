@@ -16,11 +16,15 @@ Revision = Annotated[str | None, typer.Argument(metavar="REV", help="A commit, a
 def show(
     revision: Annotated[str, typer.Argument(metavar="REV", help="A candidate, as Git names it, or: best.")],
     patch: Annotated[bool, typer.Option("--diff", help="Also what it changed against its first parent.")] = False,
+    prompt: Annotated[bool, typer.Option("--prompt", help="Only what its model was asked.")] = False,
+    reply: Annotated[bool, typer.Option("--reply", help="Only what its model answered.")] = False,
     json: Json = False,
     directory: Directory = None,
     run: RunName = None,
 ) -> None:
     """Show one candidate: parents, outcome, scores, and what its evaluator said.
+
+    REV may also be an entry of the journal, such as that of an attempt that led to no candidate.
 
     Example: evogit show best --diff
     """
@@ -31,7 +35,7 @@ def show(
     place = here(directory, run)
     objects = place.objects()
     commit = resolve(place, revision)
-    entries = [entry for entry in read_journals(objects, place.run, {}) if entry.candidate == commit]
+    entries = [entry for entry in read_journals(objects, place.run, {}) if commit in (entry.candidate, entry.oid)]
     if not entries:
         raise UsageError(f"{revision}: no candidate of run {place.run!r}. Type: evogit log")
     found = objects.commit(commit)
@@ -40,6 +44,9 @@ def show(
         if entry.kind != "founded" and entry.evidence != EMPTY_TREE:
             for path, (_, oid) in objects.listing(entry.evidence).items():
                 evidence[path] = objects.blob(oid).decode("utf-8", "replace")
+    if prompt or reply:
+        _print_conversation(evidence, revision, prompt=prompt, reply=reply)
+        return
     if json:
         records = [{"kind": e.kind, "writer": e.writer, "sequence": e.sequence, **e.data} for e in entries]
         print_json(
@@ -59,6 +66,9 @@ def show(
         if entry.kind == "founded":
             print("the run began here")
             continue
+        if entry.kind in ("judged", "attempted", "noted"):
+            print(f"{entry.kind}: {data.get('verdict', data.get('outcome', ''))} {data.get('reason', '')}".rstrip())
+            continue
         what = "validated" if data.get("epoch") == -1 else data.get("decision", "evaluated again")
         print(f"{what}: {data['status']}, score {number(data.get('score'))}, epoch {data.get('epoch', 0)}")
         for name, value in data.get("metrics", {}).items():
@@ -68,6 +78,18 @@ def show(
     if patch and found.parents:
         sys.stdout.flush()
         _git_diff(place, found.parents[0], commit)
+
+
+def _print_conversation(evidence: dict[str, str], revision: str, *, prompt: bool, reply: bool) -> None:
+    from evogit.errors import UsageError
+
+    wanted = tuple(word for word, said in (("prompt", prompt), ("reply", reply)) if said)
+    # prompt.md, reply-1.md, prompt-2.md, … reply.md: the plain names are the first prompt and the last reply.
+    found = [name for name in evidence if name.endswith(".md") and any(word in name for word in wanted)]
+    if not found:
+        raise UsageError(f"{revision}: no model was asked for it")
+    for name in sorted(found, key=lambda name: (name == "reply.md", name != "prompt.md", name)):
+        print(evidence[name].rstrip() if len(found) == 1 else f"--- {name}\n{evidence[name].rstrip()}\n")
 
 
 def diff(

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from evogit.cli.best import describe
 from evogit.cli.place import Directory, Json, Place, RunName, here, number, print_json
+from evogit.cli.stats import describe as describe_stats
+from evogit.cli.stats import outcome_lines
 
 if TYPE_CHECKING:
     from evogit.evolution.population import Population
@@ -31,6 +33,10 @@ def status(json: Json = False, directory: Directory = None, run: RunName = None)
         print(f"operators of {definition}:")
         for name, arm in operators.items():
             print(f"  {name:<14}{arm['tried']:>7} tried{arm['accepted']:>7} accepted{100 * arm['rate']:>7.1f} %")
+    for line in outcome_lines(found["outcomes"]):
+        print(line)
+    if found["tokens"]:
+        print(f"models used {found['tokens']} tokens, cost {found['cost']:.4f} (evogit stats shows by whom)")
     print("agents:")
     for agent in found["agents"]:
         print(f"  {agent['name']:<18}{agent['commit'][:10]}  {number(agent['score'])}")
@@ -48,6 +54,7 @@ def describe_run(place: Place, population: Population) -> dict[str, Any]:
         score = evaluation.score if evaluation else None
         agents.append({"name": agent, "host": host, "commit": commit, "score": score})
     champion = population.best()
+    described = describe_stats(population)
     operators = {
         definition: {
             name: {"tried": arm.tried, "accepted": arm.accepted, "rate": arm.accepted / arm.tried if arm.tried else 0.0}
@@ -66,5 +73,10 @@ def describe_run(place: Place, population: Population) -> dict[str, Any]:
         "agents": agents,
         "best": describe(place, population, champion) if champion else None,
         "operators": operators,
+        "outcomes": described["outcomes"],
+        "tokens": sum(row["input"] + row["output"] for row in described["spent"]["model"].values()),
+        "cost": sum(row["cost"] for row in described["spent"]["model"].values()),
+        "notes": [text for _, text in population.memory.notes],
+        "guidance": [guidance.text for guidance in population.memory.guidance.values()],
         "seconds": (population.last - population.first) / 1000,
     }

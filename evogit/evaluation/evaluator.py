@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from evogit.catalog import Stage, Task
 from evogit.errors import EvaluationError
+from evogit.evaluation.broker import Allowance, Endpoint, Forward
 from evogit.evaluation.forkserver import ForkServer, Job, ServerDied
 from evogit.evaluation.sandbox import Sandbox
 from evogit.evaluation.server import empty
@@ -36,6 +37,10 @@ class Evaluator:
         trees: where trees and blobs are read from.
         scratch: a private folder on disk, used when there is no memory-backed one.
         overlay: protected files of the starting version, path → bytes; the task's own files come on top.
+        forward: asks the model that the task's candidates may ask.
+
+    Raises:
+        EvaluationError: the task's candidates ask a model, and there is none.
     """
 
     def __init__(
@@ -47,8 +52,18 @@ class Evaluator:
         sandbox: Sandbox,
         scratch: Path,
         overlay: Mapping[str, bytes] | None = None,
+        forward: Forward | None = None,
     ) -> None:
+        name = task.evaluation.model
+        if name is not None and forward is None:
+            raise EvaluationError(
+                f"candidates of the task {task.name} ask the model {name!r} ([evaluation] model), and there is none: "
+                f"configure [models.{name}] in .evogit/config.toml and type: evogit models check"
+            )
         self.sandbox = sandbox
+        self._forward = forward
+        self._endpoints: list[Endpoint] = []
+        """One for each slot, where the task has a model."""
         self._task = task
         self._trees = trees
         self._jobs = jobs
@@ -75,6 +90,8 @@ class Evaluator:
         if self._server is not None:
             await self._server.close()
             self._server = None
+        while self._endpoints:
+            self._endpoints.pop().close()
         if self._pool is not None:
             empty(str(self._pool))
             self._pool.rmdir()
@@ -91,9 +108,18 @@ class Evaluator:
         for number in range(self._jobs):
             slot = pool / "slots" / str(number)
             owner = self._user(number)
-            space = Workspace(slot / "candidate", slot / "scratch", self._trees, self._overlay, owner)
+            space = Workspace(slot / "candidate", slot / "scratch", self._trees, self._overlay, owner, number)
             space.prepare()
+            self._offer(slot / "model", owner)
             self._free.put_nowait(space)
+
+    def _offer(self, folder: Path, owner: int | None) -> None:
+        """The endpoint of one more slot, if candidates ask a model."""
+        spec = self._task.evaluation
+        if spec.model is not None and self._forward is not None:
+            allowance = Allowance(spec.model_requests, spec.model_tokens)
+            self._endpoints.append(Endpoint(folder, allowance, self._forward, owner))
+            self._endpoints[-1].open()
 
     def _user(self, slot: int) -> int | None:
         """As root, every slot's candidates run as a user of their own that nobody else on the machine has."""
@@ -121,8 +147,11 @@ class Evaluator:
                 functions=tuple(dict.fromkeys(stage.function for stage in stages if stage.function)),
                 preload=spec.preload,
                 jobs=self._jobs,
+                model=bool(self._endpoints),
             )
             await self._server.start()
+            for endpoint, door in zip(self._endpoints, self._server.doors, strict=False):
+                endpoint.attend(door)
             return self._server
 
     async def evaluate(self, tree: Oid, *, epoch: int = 0, validation: bool = False) -> Evaluation:
@@ -138,19 +167,26 @@ class Evaluator:
         space = await self._free.get()
         try:
             space.show(tree)
-            seconds = 0.0
-            evaluation = Evaluation(Reason.NO_RESULT.value)
-            for stage in stages:
-                evaluation = await self._stage(space, stage, epoch)
-                seconds += evaluation.seconds
-                if not evaluation.ok:
-                    break
-                if not self._passes(stage, evaluation):
-                    evaluation = _stopped(stage, evaluation)
-                    break
-            return replace(evaluation, seconds=seconds, stage=evaluation.stage if len(stages) > 1 else "")
+            if not self._endpoints:
+                return await self._cascade(space, stages, epoch)
+            async with self._endpoints[space.slot].session() as spent:
+                evaluation = await self._cascade(space, stages, epoch)
+            return replace(evaluation, spent=spent.document())
         finally:
             self._free.put_nowait(space)
+
+    async def _cascade(self, space: Workspace, stages: tuple[Stage, ...], epoch: int) -> Evaluation:
+        seconds = 0.0
+        evaluation = Evaluation(Reason.NO_RESULT.value)
+        for stage in stages:
+            evaluation = await self._stage(space, stage, epoch)
+            seconds += evaluation.seconds
+            if not evaluation.ok:
+                break
+            if not self._passes(stage, evaluation):
+                evaluation = _stopped(stage, evaluation)
+                break
+        return replace(evaluation, seconds=seconds, stage=evaluation.stage if len(stages) > 1 else "")
 
     def _passes(self, stage: Stage, evaluation: Evaluation) -> bool:
         if stage.threshold is None or evaluation.score is None:
@@ -188,6 +224,9 @@ class Evaluator:
             writable,
             self._judges,
             space.owner or 0,
+            str(self._endpoints[space.slot].folder) if self._endpoints else "",
+            space.slot,
+            self._task.evaluation.judge == "decides",
         )
         scan = self.sandbox.name == "limits" or (writable and not (await self._serve()).layered)
         if scan:

@@ -54,6 +54,11 @@ class Job:
     """Python files of the judge's own, which may end a command's process."""
     user: int = 0
     """The user id to become, when this process is root; 0 to stay."""
+    model: str = ""
+    """The folder with the socket of the model's endpoint, when candidates may ask one."""
+    slot: int = 0
+    ungraded: bool = False
+    """Whether a result may lack a score, as a judge decides."""
 
     def message(self, number: int) -> dict[str, Any]:
         limits = self.limits
@@ -75,6 +80,9 @@ class Job:
             "writable": self.writable,
             "user": self.user,
             "trusted": list(self.trusted),
+            "model": self.model,
+            "slot": self.slot,
+            "ungraded": self.ungraded,
             "environment": environment,
             "limits": {
                 "memory": limits.memory,
@@ -91,7 +99,15 @@ class ForkServer:
     """One server process. Start it, `run` jobs concurrently, close it; after `ServerDied` make a new one."""
 
     def __init__(
-        self, sandbox: Sandbox, pool: Path, task: Path, *, functions: Sequence[str], preload: Sequence[str], jobs: int
+        self,
+        sandbox: Sandbox,
+        pool: Path,
+        task: Path,
+        *,
+        functions: Sequence[str],
+        preload: Sequence[str],
+        jobs: int,
+        model: bool = False,
     ) -> None:
         self._sandbox = sandbox
         self._pool = pool
@@ -99,6 +115,9 @@ class ForkServer:
         self._functions = functions
         self._preload = preload
         self._jobs = jobs
+        self._model = model
+        self.doors: list[socket.socket] = []
+        """Listening sockets on each slot's own loopback device, in their order; whoever takes them closes them."""
         self.layered = False  # whether a writable folder is only lent: a candidate's writes never reach it
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -113,25 +132,42 @@ class ForkServer:
     async def start(self) -> None:
         """Raises `EvaluationError` if the sandbox does not start or the evaluator cannot be imported."""
         ours, theirs = socket.socketpair()
+        # Asyncio's streams drop the descriptors that come with data: they come another way.
+        hatch = socket.socketpair() if self._model and self._sandbox.namespaces else None
+        passed = [theirs.fileno(), *([hatch[1].fileno()] if hatch else [])]
         try:
-            os.set_inheritable(theirs.fileno(), True)
             self._process = await asyncio.create_subprocess_exec(
-                *self._sandbox.command(theirs.fileno(), self._pool, self._task),
+                *self._sandbox.command(theirs.fileno(), self._pool, self._task, model=self._model),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
-                pass_fds=[theirs.fileno()],
+                pass_fds=passed,
                 env=dict(ENVIRONMENT),
                 cwd="/",
                 start_new_session=True,
             )
         except OSError as error:
             ours.close()
+            if hatch:
+                hatch[0].close()
             raise EvaluationError(f"cannot start the sandbox {self._sandbox.name}: {error}") from error
         finally:
             theirs.close()
+            if hatch:
+                hatch[1].close()
         reader, self._writer = await asyncio.open_connection(sock=ours)
-        self._send(self._setup())
+        with hatch[0] if hatch else contextlib.nullcontext() as inner:
+            ready = await self._prepare(reader, passed[-1] if hatch else None)
+            if inner is not None:
+                inner.setblocking(False)  # all that comes is there already
+                for _ in range(ready["doors"]):
+                    self.doors.append(socket.socket(fileno=socket.recv_fds(inner, 1, 1)[1][0]))
+        self.layered = bool(ready["layered"])
+        self._listener = asyncio.create_task(self._listen(reader))
+
+    async def _prepare(self, reader: asyncio.StreamReader, hatch: int | None) -> dict[str, Any]:
+        """Tell the server what it needs, and wait until it is ready."""
+        self._send(self._setup() | {"hatch": hatch})
         try:
             async with asyncio.timeout(START):
                 ready = await _receive(reader)
@@ -142,8 +178,7 @@ class ForkServer:
         if not ready["ready"]:
             await self.close()
             raise EvaluationError(f"the task's evaluator cannot be loaded:\n{ready['detail']}")
-        self.layered = bool(ready["layered"])
-        self._listener = asyncio.create_task(self._listen(reader))
+        return ready
 
     def _setup(self) -> dict[str, Any]:
         bubblewrap = self._sandbox.name == "bubblewrap"

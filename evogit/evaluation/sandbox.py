@@ -44,8 +44,11 @@ class Sandbox:
         """Whether every evaluation has its own process and mount namespaces."""
         return self.name == "bubblewrap"
 
-    def command(self, control: int, pool: Path, task: Path) -> list[str]:
-        """The argument list that starts the fork server, `control` being its socket's descriptor."""
+    def command(self, control: int, pool: Path, task: Path, *, model: bool = False) -> list[str]:
+        """The argument list that starts the fork server, `control` being its socket's descriptor.
+
+        `model`: candidates may ask a model, by a socket and by a loopback device of their own.
+        """
         if self.name != "bubblewrap":
             return [sys.executable, "-IB", str(SERVER), str(control)]
         found = shutil.which("bwrap")
@@ -53,9 +56,12 @@ class Sandbox:
             raise SandboxError(f"bubblewrap is not installed. {INSTALL}")
         words = [found, "--die-with-parent", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
         words += ["--cap-add", "ALL"] if os.geteuid() == 0 else ["--unshare-user", "--cap-add", "CAP_SYS_ADMIN"]
+        if model and os.geteuid() != 0:
+            words += ["--cap-add", "CAP_NET_ADMIN"]  # to bring a loopback device up; candidates have no capability
         words += _system()
         words += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
-        for folder in ("/candidate", "/evogit", *_parents([*interpreter(), str(pool), str(task)])):
+        own = ["/candidate", "/evogit", *(["/model"] if model else [])]
+        for folder in (*own, *_parents([*interpreter(), str(pool), str(task)])):
             # bubblewrap makes the folders above a mount for its own user only; candidates run as another.
             words += ["--perms", "0755", "--dir", folder]
         for prefix in interpreter():

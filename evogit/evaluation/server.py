@@ -12,6 +12,7 @@ import base64
 import contextlib
 import ctypes
 import errno
+import fcntl
 import importlib
 import inspect
 import json
@@ -34,13 +35,15 @@ from typing import Any, NoReturn
 
 Message = dict[str, Any]
 
-CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x20000, 0x08000000, 0x20000000
+CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x08000000, 0x20000000, 0x40000000
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP = 1, 4, 36, 38, 22
 RESULT_FD_LIMIT = 4 << 20  # bytes of result a candidate may send
 WATCH = 0.05  # seconds between looks at the process tree, where no namespace holds it
 MEASURE = 0.25  # seconds between measurements of what was written, where no mount of its own bounds it
 FILES = 100_000  # files and folders that a candidate may make
+PORT = 61434  # of the model's endpoint on a candidate's own loopback device; outside the range for outgoing connections
 
 _MACHINE = platform.machine()
 _CLONE = {"x86_64": 56, "aarch64": 220}.get(_MACHINE)
@@ -95,6 +98,29 @@ def fork(flags: int) -> int:
 def mount(source: str, target: str, kind: str | None, flags: int, data: str = "") -> None:
     result = _libc.mount(source.encode(), target.encode(), kind.encode() if kind else None, flags, data.encode())
     _check(result, f"mount {target}")
+
+
+def open_doors(count: int, hatch: socket.socket) -> list[int]:
+    """For each slot a network with a loopback device only. What listens on it is sent out through `hatch`.
+
+    The networks' descriptors, in order; none at all where this process may not make them. It ends in one more, an empty
+    one: the one it was started in may belong to another user namespace, into which there is no way back.
+    """
+    networks: list[int] = []
+    try:
+        for _ in range(count):
+            _check(_libc.unshare(CLONE_NEWNET), "unshare")
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as device:
+                fcntl.ioctl(device, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
+            with socket.socket() as door:
+                door.bind(("127.0.0.1", PORT))
+                door.listen(128)
+                socket.send_fds(hatch, [b"d"], [door.fileno()])
+            networks.append(os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+        _check(_libc.unshare(CLONE_NEWNET), "unshare")
+    except OSError:
+        networks = []
+    return networks
 
 
 def drop_privileges() -> None:
@@ -248,6 +274,7 @@ def _confine(request: Message, setup: Message) -> tuple[str, str]:
     elif setup["namespaces"]:
         # Counted in the sandbox's user namespace: the other forks of this server count too.
         _limit(resource.RLIMIT_NPROC, (limits["processes"] + 1) * setup["jobs"] + 2)
+    offered = _offer_model(request, setup) if request["model"] else {}
     if setup["privileged"]:
         drop_privileges()
     if setup["landlock"]:
@@ -263,8 +290,25 @@ def _confine(request: Message, setup: Message) -> tuple[str, str]:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(request["environment"])
-    os.environ.update({"HOME": scratch, "TMPDIR": scratch})
+    os.environ.update({"HOME": scratch, "TMPDIR": scratch, **offered})
     return folder, scratch
+
+
+def _offer_model(request: Message, setup: Message) -> dict[str, str]:
+    """How the candidate reaches its model's endpoint, as environment variables."""
+    offered = {"EVOGIT_MODEL": "model"}
+    if setup["landlock"]:
+        # It may make no socket: one to a path known to it would reach the user's desktop, keys and containers too.
+        place = os.open(request["model"], os.O_PATH)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(f"/proc/self/fd/{place}/socket")
+        os.close(place)
+        connection.set_inheritable(True)
+        return offered | {"EVOGIT_MODEL_FD": str(connection.detach())}
+    if setup["networks"]:
+        offered |= {"OPENAI_BASE_URL": f"http://127.0.0.1:{PORT}/v1", "OPENAI_API_KEY": "evogit"}
+    folder = "/model" if setup["namespaces"] else request["model"]
+    return offered | {"EVOGIT_MODEL_SOCKET": f"{folder}/socket"}
 
 
 def _own_mounts(request: Message, setup: Message) -> str:
@@ -272,6 +316,7 @@ def _own_mounts(request: Message, setup: Message) -> str:
     # The interpreter and the task, where they live below /tmp or /dev/shm, stay visible there, over the fresh ones.
     kept = [(path, os.open(path, os.O_PATH)) for path in setup["kept"]]
     candidate = os.open(request["folder"], os.O_PATH)
+    model = os.open(request["model"], os.O_PATH) if request["model"] else None
     folder = f"/proc/self/fd/{candidate}"
     mount("tmpfs", setup["pool"], "tmpfs", MS_NOSUID | MS_NODEV | MS_RDONLY, "size=4k,mode=0755")
     mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, f"size={request['limits']['disk']},mode=1777,nr_inodes=100k")
@@ -281,6 +326,10 @@ def _own_mounts(request: Message, setup: Message) -> str:
         mount(folder, "/candidate", None, MS_BIND)
         if not request["writable"]:
             mount("none", "/candidate", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
+    if model is not None:
+        mount(f"/proc/self/fd/{model}", "/model", None, MS_BIND)
+        mount("none", "/model", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
+        os.close(model)
     mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "size=64m,mode=1777")
     for path, opened in kept:
         os.makedirs(path, mode=0o755, exist_ok=True)
@@ -339,11 +388,16 @@ def _run_function(request: Message, folder: str) -> Message:
     offered = {"epoch": request["epoch"], "stage": request["stage"], "parameters": request["parameters"]}
     accepted = inspect.signature(function).parameters
     wanted = {key: value for key, value in offered.items() if key in accepted}
-    return _as_result(function(Path(folder), **wanted))
+    return _as_result(function(Path(folder), **wanted), ungraded=request["ungraded"])
 
 
-def _as_result(value: object) -> Message:
-    """What an evaluator returned or wrote, in one form; a score that is no finite number is no result."""
+def _as_result(value: object, *, ungraded: bool) -> Message:
+    """What an evaluator returned or wrote, in one form; a score that is no finite number is no result.
+
+    `ungraded`: a judge decides, so a missing score is no mistake.
+    """
+    if ungraded and isinstance(value, dict) and "score" not in value:
+        value = {**value, "score": 0.0}
     if isinstance(value, dict):
         metrics = value.get("metrics") or {}
         score = value.get("score", metrics.get("score") if isinstance(metrics, dict) else None)
@@ -419,6 +473,8 @@ def _run_command(request: Message, folder: str, scratch: str) -> Message:
     if judge:
         command[1:1] = ["-c", RUNNER, str(asked[0]), str(told[1])]
     descriptors = (asked[0], told[1]) if judge else ()
+    if "EVOGIT_MODEL_FD" in os.environ:
+        descriptors = (*descriptors, int(os.environ["EVOGIT_MODEL_FD"]))
     try:
         done = subprocess.run(command, cwd=folder, env=environment, check=False, pass_fds=descriptors)
     except OSError as error:
@@ -442,7 +498,7 @@ def _run_command(request: Message, folder: str, scratch: str) -> Message:
         return {"reason": "no-result", "detail": "nothing was written to the file that EVOGIT_RESULT names"}
     except ValueError as error:
         return {"reason": "no-result", "detail": f"the file that EVOGIT_RESULT names is not JSON: {error}"}
-    return _as_result(value)
+    return _as_result(value, ungraded=request["ungraded"])
 
 
 def _signal_name(number: int) -> str:
@@ -569,6 +625,8 @@ class Server:
         try:
             os.setsid()
             signal.set_wakeup_fd(-1)
+            if self._setup["networks"]:
+                _check(_libc.setns(self._setup["networks"][request["slot"]], CLONE_NEWNET), "setns")
             os.dup2(pipes["out"][1], 1)
             os.dup2(pipes["err"][1], 2)
             result = pipes["res"][1]
@@ -801,7 +859,11 @@ def main() -> int:
         signal.signal(ignored, signal.SIG_IGN)
     setup["filter"] = call_filter(namespaces=setup["namespaces"])
     setup["layered"] = setup["namespaces"] and can_layer(setup["pool"])
-    ready: Message = {"ready": True, "layered": setup["layered"]}
+    setup["networks"] = []
+    if setup["hatch"] is not None:
+        with socket.socket(fileno=setup["hatch"]) as hatch:
+            setup["networks"] = open_doors(setup["jobs"], hatch)
+    ready: Message = {"ready": True, "layered": setup["layered"], "doors": len(setup["networks"])}
     os.environ.clear()
     os.environ.update(setup["environment"])
     sys.path.insert(0, setup["task"])

@@ -63,13 +63,14 @@ def _folders(path: str) -> Iterator[str]:
 
 @dataclass
 class Workspace:
-    """One warm folder. `owner` is the user id that candidates run as, when it is not this process's."""
+    """One warm folder, number `slot`. `owner` is the user id that candidates run as, when it is not this process's."""
 
     folder: Path
     scratch: Path
     trees: TreeReader
     overlay: Mapping[str, bytes]
     owner: int | None = None
+    slot: int = 0
     _tree: Oid | None = None
     _signs: dict[str, Sign] = field(default_factory=dict)
     _above: frozenset[str] = frozenset()

@@ -1,8 +1,8 @@
-"""Which operator an agent tries next: adaptive rules over measured improvement per second.
+"""Which operator, or which model, an agent tries next: adaptive rules over measured improvement per unit spent.
 
 `ucb` is UCB1 (Auer, Cesa-Bianchi and Fischer 2002) on discounted rewards, `matching` probability matching with a floor
 (Thierens 2005), `uniform` the control. A reward is 1 for a new best, 0.5 for an accepted child, divided by what a trial
-costs in time against the average trial.
+costs against the average trial: in money where any trial cost money, else in tokens, else in time.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ WARMTH = 0.2  # UCB1's exploration term, scaled to rewards that are mostly 0
 
 @dataclass(slots=True)
 class Arm:
-    """One operator's record. `weight` and `reward` are discounted, the rest plain counts; `seconds` in all."""
+    """One arm's record. `weight` and `reward` are discounted, the rest plain sums."""
 
     tried: int = 0
     accepted: int = 0
     seconds: float = 0.0
+    tokens: int = 0
+    money: float = 0.0
     weight: float = 0.0
     reward: float = 0.0
 
@@ -40,21 +42,36 @@ class Allocation:
     rule: Rule = "ucb"
     arms: dict[str, Arm] = field(default_factory=dict)
 
-    def record(self, operator: str, *, accepted: bool, best: bool, seconds: float) -> None:
+    def record(
+        self, operator: str, *, accepted: bool, best: bool, seconds: float, tokens: int = 0, money: float = 0.0
+    ) -> None:
         arm = self.arms.setdefault(operator, Arm())
         arm.tried += 1
         arm.accepted += accepted
         arm.seconds += seconds
+        arm.tokens += tokens
+        arm.money += money
         trials = sum(a.tried for a in self.arms.values())
-        spent = sum(a.seconds for a in self.arms.values())
-        cost = max(0.1, (seconds / (spent / trials))) if spent > 0 else 1.0
+        cost = 1.0
+        arms = self.arms.values()
+        for paid, spent in (
+            (money, sum(a.money for a in arms)),
+            (float(tokens), sum(a.tokens for a in arms)),
+            (seconds, sum(a.seconds for a in arms)),
+        ):
+            if spent > 0:
+                cost = max(0.1, paid / (spent / trials))
+                break
         arm.weight = arm.weight * DISCOUNT + 1
         arm.reward = arm.reward * DISCOUNT + (1.0 if best else 0.5 if accepted else 0.0) / cost
 
-    def choose(self, operators: Sequence[str], rng: random.Random) -> str:
-        """One of `operators`, which must not be empty. Untried ones come first under `ucb`."""
+    def choose(self, operators: Sequence[str], rng: random.Random, prior: Sequence[float] | None = None) -> str:
+        """One of `operators`, which must not be empty. Untried ones come first under `ucb`.
+
+        `prior` weighs what is left to chance; without it all are alike.
+        """
         if self.rule == "uniform" or len(operators) == 1:
-            return rng.choice(operators)
+            return _draw(operators, rng, prior)
         arms = [self.arms.get(name, Arm()) for name in operators]
         if self.rule == "matching":
             total = sum(arm.value for arm in arms)
@@ -65,7 +82,11 @@ class Allocation:
         if untried:
             return rng.choice(untried)
         if rng.random() < FLOOR:
-            return rng.choice(operators)
+            return _draw(operators, rng, prior)
         trials = sum(arm.weight for arm in arms)
         bounds = [arm.value + WARMTH * math.sqrt(2 * math.log(trials + 1) / arm.weight) for arm in arms]
         return max(zip(bounds, operators, strict=True))[1]
+
+
+def _draw(names: Sequence[str], rng: random.Random, prior: Sequence[float] | None) -> str:
+    return rng.choice(names) if prior is None else rng.choices(names, prior)[0]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from evogit.catalog import Task
+from evogit.evolution.ledger import write_calls
 from evogit.evolution.population import write_evaluation
 from evogit.evolution.selection import Individual, Plan
-from evogit.evolution.versions import Versions
+from evogit.evolution.versions import Versions, unified
 from evogit.phylogeny.graph import Phylogeny
 from evogit.store.objects import Identity, Objects
 from evogit.store.refs import slug
 from evogit.values import Evaluation, Oid, Proposal, Version
-from evogit.variation.request import Request
+from evogit.variation.request import Background, Request
 from evogit.variation.size import size
 
 
@@ -39,12 +42,17 @@ def request(
     task: Task,
     pool: list[Individual],
     rng: random.Random,
+    background: Callable[[], Background],
+    agent: str = "",
+    model: str = "",
 ) -> Request:
     """What a variation needs to make one child of `plan`'s parents."""
     receiver = versions.version(plan.receiver.commit, plan.receiver.tree, plan.receiver.score)
     relatives = tuple(versions.version(i.commit, i.tree, i.score) for i in pool)
     if plan.mate is None:
-        return Request(receiver, operator, rng, task.vocabulary, pool=relatives)
+        return Request(
+            receiver, operator, rng, task.vocabulary, pool=relatives, background=background, agent=agent, model=model
+        )
     mate = versions.version(plan.mate.commit, plan.mate.tree, plan.mate.score)
     base: Version | None = None
     ours = theirs = versions.changed(plan.receiver.tree, plan.mate.tree)
@@ -53,7 +61,9 @@ def request(
         tree = objects.commit(shared).tree
         base = versions.version(shared, tree, None)
         ours, theirs = versions.changed(tree, plan.receiver.tree), versions.changed(tree, plan.mate.tree)
-    return Request(receiver, operator, rng, task.vocabulary, mate, base, ours, theirs, relatives)
+    return Request(
+        receiver, operator, rng, task.vocabulary, mate, base, ours, theirs, relatives, background, agent, model
+    )
 
 
 def grown(objects: Objects, versions: Versions, base: Oid, tree: Oid) -> int:
@@ -67,11 +77,24 @@ def grown(objects: Objects, versions: Versions, base: Oid, tree: Oid) -> int:
     return size(new, sorted(new)) - size(old, sorted(old))
 
 
-def candidate(objects: Objects, birth: Birth, proposal: Proposal, tree: Oid, evaluation: Evaluation) -> Oid:
+def patch_id(versions: Versions, old: Oid, new: Oid) -> str:
+    """The change between two trees whatever its line numbers and white space (``git patch-id``): 16 hex digits."""
+    before, after = (versions.version("", tree, None).files for tree in (old, new))
+    digest = hashlib.sha256()
+    for path in sorted(versions.changed(old, new)):
+        for line in unified(path, before, after):
+            if not line.startswith("@@"):
+                digest.update("".join(line.split()).encode("utf-8", "replace") + b"\n")
+    return digest.hexdigest()[:16]
+
+
+def candidate(
+    objects: Objects, birth: Birth, proposal: Proposal, tree: Oid, evaluation: Evaluation, served: str = ""
+) -> Oid:
     """The candidate's commit: real parents, real tree, the summary, and the birth certificate as trailers."""
     trailers = [f"EvoGit-Run: {birth.run}", f"EvoGit-Agent: {birth.agent}", f"EvoGit-Operator: {proposal.operator}"]
     if proposal.model:
-        trailers.append(f"EvoGit-Model: {proposal.model}")
+        trailers.append(f"EvoGit-Model: {served or proposal.model}")
     if proposal.donor:
         trailers.append(f"EvoGit-Donor: {proposal.donor}")
     score = evaluation.status if evaluation.score is None else repr(evaluation.score)
@@ -101,7 +124,32 @@ def record(
         data["model"] = proposal.model
     if proposal.donor:
         data["donor"] = proposal.donor
+    return data | spoken(proposal)
+
+
+def spoken(proposal: Proposal) -> dict[str, Any]:
+    """What the journal keeps of a proposal that a model or a program made."""
+    data: dict[str, Any] = {}
+    if proposal.calls:
+        data["calls"] = write_calls(proposal.calls)
+    if proposal.touched:
+        data["touched"] = {path: [list(r) for r in ranges] for path, ranges in proposal.touched.items() if ranges}
     return data
+
+
+def attempt(birth: Birth, parent: Oid, operator: str, reason: str, summary: str, proposal: Proposal) -> dict[str, Any]:
+    """The JSON document of an ``attempted`` entry: a model was asked, and nothing was worth evaluating."""
+    data = {
+        "outcome": reason,
+        "parents": [parent],
+        "host": birth.host,
+        "agent": birth.agent,
+        "definition": birth.definition,
+        "operator": operator,
+        "step": birth.step,
+        "summary": summary[:500],
+    }
+    return data | ({"model": proposal.model} if proposal.model else {}) | spoken(proposal)
 
 
 def shown(evaluation: Evaluation) -> str:

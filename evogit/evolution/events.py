@@ -51,17 +51,23 @@ class Candidate:
     epoch: int
     seconds: float
     best: bool
+    model: str = ""
+    tokens: int = 0
+    cost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A proposal was rejected before anything ran."""
+    """A proposal was rejected before anything ran. `tokens` and `cost` are what a model was billed for it."""
 
     step: int
     agent: str
     operator: str
     reason: str
     detail: str
+    model: str = ""
+    tokens: int = 0
+    cost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,10 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The run ended. `reason`: candidates, seconds, patience, target, interrupted, or exhausted."""
+    """The run ended. `reason`: candidates, seconds, patience, target, tokens, cost, interrupted, exhausted, or models.
+
+    "models": every agent needs a model, and all models have left the run.
+    """
 
     reason: str
     candidates: int
@@ -99,9 +108,30 @@ class Finished:
     best_commit: Oid | None
     best_score: float | None
     rejected: dict[str, int] = field(default_factory=dict)
+    tokens: int = 0
+    cost: float = 0.0
+    roles: dict[str, dict[str, float]] = field(default_factory=dict)
+    """What models were asked for → calls, tokens and cost of it, in this call of `run`."""
 
 
-Event = Started | Turn | Candidate | Skipped | EpochTurned | Validated | Notice | Finished
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A judge compared a candidate with a holder. `verdict`: better, worse or same."""
+
+    commit: Oid
+    than: Oid
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A scribe wrote notes for later prompts."""
+
+    text: str
+
+
+Event = Judged | Noted | Started | Turn | Candidate | Skipped | EpochTurned | Validated | Notice | Finished
 Listener = Callable[[Event], None]
 
 

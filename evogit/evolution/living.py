@@ -41,7 +41,9 @@ class Living:
         size = breeding.grown(session.objects, self._versions, session.base_tree, tree)
         if evaluation is None or not evaluation.ok:
             return Individual(*name, commit, tree, None, "", size)
-        return Individual(*name, commit, tree, evaluation.score, niche(evaluation), size)
+        # In a judged task every version has a niche of its own: a score that is only a gate says nothing of behaviour.
+        place = tree if session.task.evaluation.judge == "decides" else niche(evaluation)
+        return Individual(*name, commit, tree, evaluation.score, place, size)
 
     def known(self, name: Name, commit: Oid) -> Individual:
         """The individual that stands at `commit`, with what is known of it in this epoch."""

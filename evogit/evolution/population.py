@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evogit.evolution.allocation import Allocation, Rule
+from evogit.evolution.ledger import Ledger, read_calls, total
+from evogit.evolution.memory import Memory
 from evogit.phylogeny.graph import Phylogeny
 from evogit.store.journal import Clock, Entry
 from evogit.values import Direction, Evaluation, Oid, better
@@ -62,6 +64,10 @@ class Population:
     rejected: Counter[str] = field(default_factory=Counter)
     operators: dict[str, Allocation] = field(default_factory=dict)
     """Agent definition → what its operators earned."""
+    models: dict[str, Allocation] = field(default_factory=dict)
+    """Agent definition → what the models it asks earned."""
+    ledger: Ledger = field(default_factory=Ledger)
+    memory: Memory = field(default_factory=Memory)
     rule: Rule = "ucb"
     epoch: int = 0
     steps: int = 0
@@ -69,6 +75,8 @@ class Population:
     first: int = 0
     last: int = 0
     """Milliseconds of the first and the last entry."""
+    _duels: list[tuple[tuple[Clock, str, int], Oid, Oid]] = field(default_factory=list)
+    """Verdicts for a challenger: when, over whom, who."""
     _ranking: dict[tuple[str, int], Champion] = field(default_factory=dict)
 
     def apply(self, entry: Entry) -> None:
@@ -76,16 +84,24 @@ class Population:
         self.clock = max(self.clock, entry.clock)
         self.first = min(self.first or entry.clock.milliseconds, entry.clock.milliseconds)
         self.last = max(self.last, entry.clock.milliseconds)
+        self.memory.apply(entry, self.candidates)
+        self.ledger.apply(entry)
         if entry.kind == "founded":
             self._found(entry)
         elif entry.kind == "evaluated":
             self._evaluated(entry)
+        elif entry.kind == "attempted":
+            self._attempted(entry)
+        elif entry.kind == "judged":
+            self._judged(entry)
 
     def _found(self, entry: Entry) -> None:
         if self.founded_order is not None and entry.order < self.founded_order:
             return
         self.founded_order = entry.order
         self.founded, self.founded_evidence = entry.data, entry.evidence
+        if self.digest != entry.data["digest"]:
+            self.memory.patches.clear()
         self.digest, self.direction = str(entry.data["digest"]), entry.data["direction"]
         if self.base is None and entry.candidate is not None:
             self.base = entry.candidate
@@ -123,9 +139,30 @@ class Population:
         for reason, counts in data.get("skipped", {}).items():
             for name, count in counts.items():
                 self.skip(definition_of(name), name.partition("/")[2], reason, int(count))
-        self.allocation(definition).record(
-            operator, accepted=decision == "accepted", best=new_best, seconds=evaluation.seconds
-        )
+        self._learn(data, definition, operator, accepted=decision == "accepted", best=new_best)
+
+    def _learn(self, data: Mapping[str, Any], definition: str, operator: str, *, accepted: bool, best: bool) -> None:
+        """What an operator, and the model it asked, earned and cost."""
+        calls = read_calls(data)
+        tokens, money = total(calls)
+        seconds = float(data.get("seconds", 0.0)) + sum(call.seconds for call in calls)
+        arms = [(self.allocation(definition), operator)]
+        if calls:
+            arms.append((self.model_allocation(definition), calls[0].model))
+        for allocation, name in arms:
+            allocation.record(name, accepted=accepted, best=best, seconds=seconds, tokens=tokens, money=money)
+
+    def _attempted(self, entry: Entry) -> None:
+        """A model was asked, and there is no child."""
+        data = entry.data
+        self.steps = max(self.steps, int(data.get("step", -1)) + 1)
+        self.rejected[str(data["outcome"])] += 1
+        self._learn(data, str(data["definition"]), str(data["operator"]), accepted=False, best=False)
+
+    def _judged(self, entry: Entry) -> None:
+        data, winner = entry.data, entry.candidate
+        if winner is not None and data.get("verdict") == "better" and data.get("digest") == self.digest:
+            self._duels.append((entry.order, str(data["than"]), winner))
 
     def skip(self, definition: str, operator: str, reason: str, count: int = 1) -> None:
         """Count proposals that were rejected before anything ran."""
@@ -138,6 +175,9 @@ class Population:
         if found is None:
             found = self.operators[definition] = Allocation(self.rule)
         return found
+
+    def model_allocation(self, definition: str) -> Allocation:
+        return self.models.setdefault(definition, Allocation(self.rule))
 
     def result(self, tree: Oid, epoch: int) -> Evaluation | None:
         """What `tree` earned under the present evaluator in `epoch`, if it was ever evaluated."""
@@ -161,8 +201,23 @@ class Population:
         return held is None or evaluation.score != held.score
 
     def best(self) -> Champion | None:
-        """The champion: by validation score where there is any, else by score in the current epoch."""
+        """The champion: by verdicts in a judged task, else by validation score, else by score in the current epoch."""
+        if self.founded.get("judge") == "decides":
+            return self._undefeated()
         return self._ranking.get((self.digest, VALIDATION)) or self.leader()
+
+    def _undefeated(self) -> Champion | None:
+        """Who beat who beat … the start. Who beats somebody that is no champion then has to beat the champion too."""
+        champion, when = self.base, self.founded_order
+        for order, loser, winner in sorted(self._duels):
+            if loser == champion:
+                champion, when = winner, order
+        tree = self.trees.get(champion or "")
+        evaluation = self.result(tree, self.epoch) if tree else None
+        if champion is None or tree is None or when is None or evaluation is None or evaluation.score is None:
+            return None
+        host, agent = self.makers.get(champion, ("", "base"))
+        return Champion(champion, tree, host, agent, evaluation.score, evaluation, False, when)
 
     def leader(self) -> Champion | None:
         """The best by training score in the current epoch."""

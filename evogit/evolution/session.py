@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,6 +200,9 @@ def _found(session: Session) -> None:
     tree = session.objects.put_tree(
         {path: (data, EXECUTABLE if executable else FILE) for path, (data, executable) in task_files(task).items()}
     )
+    agents: Counter[str] = Counter()
+    for agent, count in plan.agents:
+        agents[agent.name] += count
     data = {
         "run": plan.run,
         "task": task.name,
@@ -208,7 +212,8 @@ def _found(session: Session) -> None:
         "policy": plan.policy,
         "seed": plan.seed,
         "deterministic": plan.deterministic,
-        "agents": {agent.name: count for agent, count in plan.agents},
+        "agents": dict(agents),
+        "judge": task.evaluation.judge,
         "configuration": dict(plan.configuration),
     }
     verb = "again, with another evaluator" if session.resumed else ""
@@ -230,12 +235,17 @@ def agent_names(plan: Plan, number: int) -> dict[str, Agent]:
     """This process's agents: name → definition. Processes alongside have names of their own."""
     suffix = f".{number}" if number else ""
     names: dict[str, Agent] = {}
+    totals: Counter[str] = Counter()
     for agent, count in plan.agents:
-        width = len(str(count))
-        for index in range(1, count + 1):
-            names[f"{agent.name}-{index:0{width}d}{suffix}"] = agent
+        totals[agent.name] += count
+    numbers: Counter[str] = Counter()
+    for agent, count in plan.agents:
+        width = len(str(totals[agent.name]))
+        for _ in range(0 if agent.serves else count):
+            numbers[agent.name] += 1
+            names[f"{agent.name}-{numbers[agent.name]:0{width}d}{suffix}"] = agent
     if not names:
-        raise UsageError("the population has no agents. Set [population] agents in .evogit/config.toml")
+        raise UsageError("the population has no agents with a branch. Set [population] agents in .evogit/config.toml")
     return names
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping
 
 from evogit.store.objects import EXECUTABLE, FILE, Objects
@@ -54,3 +55,15 @@ class Versions:
     def changed(self, old: Oid, new: Oid) -> frozenset[str]:
         """Editable paths that differ between two trees."""
         return frozenset(path for path in self._objects.diff(old, new) if self.editable(path))
+
+
+def unified(path: str, before: Mapping[str, bytes], after: Mapping[str, bytes]) -> list[str]:
+    """The lines of one file's unified diff."""
+    old, new = (files.get(path, b"") for files in (before, after))
+    if b"\0" in old or b"\0" in new:
+        return [f"--- {path}", f"+++ {path}", "binary files differ"]
+    texts = [data.decode("utf-8", "replace").splitlines() for data in (old, new)]
+    if sum(len(text) for text in texts) > 20_000:
+        return [f"--- {path}", f"+++ {path}", "too long to show"]
+    names = [path if path in files else "/dev/null" for files in (before, after)]
+    return list(difflib.unified_diff(texts[0], texts[1], names[0], names[1], lineterm="", n=3))

@@ -19,6 +19,8 @@ class Lines:
 
     OPERATORS = ("delete", "duplicate", "swap", "move", "ingredient", "number", *crossing.CROSSOVERS)
 
+    waits = False
+
     def __init__(self, operators: tuple[str, ...] = OPERATORS) -> None:
         self.operators = operators
 

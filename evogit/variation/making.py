@@ -1,24 +1,62 @@
-"""From an agent's definition to its variation."""
+"""From an agent's definition to its variation, or to the service it gives the others."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
 from evogit.catalog import Agent
 from evogit.errors import DefinitionError
+from evogit.models.desk import Desk
+from evogit.variation.cross import Cross
 from evogit.variation.lines import Lines
+from evogit.variation.model import Mutate
 from evogit.variation.numbers import Numbers
 from evogit.variation.request import Variation
 from evogit.variation.syntax import Syntax
 
-KINDS: dict[str, type[Syntax | Lines | Numbers]] = {"syntax": Syntax, "lines": Lines, "numbers": Numbers}
+OFFLINE: dict[str, type[Syntax | Lines | Numbers]] = {"syntax": Syntax, "lines": Lines, "numbers": Numbers}
 
 
-def make(agent: Agent) -> Variation:
-    """The variation of `agent`. Raises `DefinitionError` for an unknown kind or operator."""
-    kind = KINDS.get(agent.kind)
-    source = agent.source or agent.name
-    if kind is None:
-        raise DefinitionError(source, "kind", f"one of {', '.join(KINDS)} (kind {agent.kind!r} is not there yet)")
-    unknown = [name for name in agent.operators if name not in kind.OPERATORS]
+@dataclass(frozen=True)
+class Workshop:
+    """What variations are made with. `hidden`: folders that a coding program must not see."""
+
+    desk: Desk
+    editable: Callable[[str], bool]
+    environ: Mapping[str, str]
+    scratch: Path
+    hidden: tuple[Path, ...] = ()
+
+
+def arms_of(agent: Agent) -> tuple[str, ...]:
+    """What allocation chooses among for `agent`. Raises `DefinitionError` for an arm its operator does not have."""
+    known: tuple[str, ...]
+    if agent.operator in OFFLINE:
+        known = OFFLINE[agent.operator].OPERATORS
+    elif agent.operator == "mutate":
+        known = (str(agent.format), *(("merge", "transplant") if agent.crossover == "chance" else ()))
+    else:
+        known = (agent.operator,)
+    unknown = [name for name in agent.arms if name not in known]
     if unknown:
-        raise DefinitionError(source, "operators", f"{unknown[0]!r} is none of {', '.join(kind.OPERATORS)}")
-    return kind(agent.operators or kind.OPERATORS)
+        raise DefinitionError(agent.source or agent.name, "arms", f"{unknown[0]!r} is none of {', '.join(known)}")
+    return agent.arms or known
+
+
+def make(agent: Agent, workshop: Workshop | None = None) -> Variation:
+    """The variation of `agent`. Raises `DefinitionError` for one that only serves the others, or a wrong arm."""
+    arms = arms_of(agent)
+    if agent.operator in OFFLINE:
+        return OFFLINE[agent.operator](arms)
+    assert workshop is not None, "agents that ask a model or a program need a workshop"
+    if agent.operator == "cross":
+        return Cross(agent, workshop.desk)
+    if agent.operator == "mutate":
+        variation = Mutate(agent, workshop.desk, workshop.editable)
+        variation.operators = arms
+        return variation
+    raise DefinitionError(
+        agent.source or agent.name, "operator", f"{agent.operator} serves other agents; it makes no child"
+    )

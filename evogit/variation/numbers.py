@@ -11,6 +11,7 @@ import math
 import random
 import re
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -74,6 +75,7 @@ class Numbers:
 
     OPERATORS = ("perturb", "perturb-many", "blend", *crossing.CROSSOVERS)
 
+    waits: ClassVar[bool] = False
     operators: tuple[str, ...] = OPERATORS
     _steps: dict[str, float] = field(default_factory=dict)
 

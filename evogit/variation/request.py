@@ -3,11 +3,67 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from evogit.values import Proposal, Version, Vocabulary
+from evogit.errors import VariationError
+from evogit.values import Call, Direction, Evaluation, Proposal, Reason, Version, Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """An earlier candidate or attempt on the same lines that came to nothing."""
+
+    summary: str
+    outcome: str
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """A version shown as inspiration: how it differs from the receiver, as a unified diff."""
+
+    score: float | None
+    summary: str
+    diff: str
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """What a prompt may tell beside the parents' text. `paths`: every file of the receiver's tree."""
+
+    task: str
+    goal: str
+    direction: Direction
+    stage: str = ""
+    guidance: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    evaluation: Evaluation | None = None
+    best: float | None = None
+    paths: tuple[str, ...] = ()
+    failures: Callable[[str, int, int], Sequence[Past]] = lambda _path, _start, _end: ()
+    """Of a path and a range of its lines."""
+    relatives: Callable[[int], Sequence[Relative]] = lambda _count: ()
+    whole: Callable[[], Mapping[str, bytes]] = dict
+    """Every regular file of the receiver's tree, for programs that need the whole."""
+
+
+EMPTY = Background("", "", "maximize")
+
+
+class Fruitless(VariationError):
+    """A model or a program was asked, and there is no child: what was said and what it cost are kept."""
+
+    def __init__(
+        self, message: str, reason: Reason, calls: tuple[Call, ...] = (), evidence: Mapping[str, bytes] | None = None
+    ) -> None:
+        super().__init__(message, reason.value)
+        self.calls, self.evidence = calls, evidence or {}
+
+
+class Retired(VariationError):
+    """This agent can make no child any more in this run: all its models have left it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +83,23 @@ class Request:
     ours: frozenset[str] = frozenset()
     theirs: frozenset[str] = frozenset()
     pool: Sequence[Version] = ()
+    background: Callable[[], Background] = lambda: EMPTY
+    agent: str = ""
+    model: str = ""
+    """The model that allocation chose, by its name in the configuration."""
 
 
 class Variation(Protocol):
-    """A way to make children. `operators` are the arms that allocation chooses among."""
+    """A way to make children. `operators` are the arms that allocation chooses among.
+
+    `waits`: whether a child takes a model's time rather than this processor's.
+    """
 
     @property
     def operators(self) -> tuple[str, ...]: ...
+
+    @property
+    def waits(self) -> bool: ...
 
     def needs_mate(self, operator: str) -> bool:
         """Whether `operator` is a crossover."""

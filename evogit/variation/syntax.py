@@ -53,6 +53,8 @@ class Syntax:
         "transplant",
     )
 
+    waits = False
+
     def __init__(self, operators: tuple[str, ...] = OPERATORS) -> None:
         self.operators = operators
 

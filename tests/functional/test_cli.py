@@ -110,7 +110,7 @@ def test_json_has_what_scripts_need(ran: Path) -> None:
     shown = json.loads(evogit("show", rows[0]["commit"], "--json", at=ran).stdout)
     assert shown["commit"] == rows[0]["commit"]
     assert json.loads(evogit("tasks", "--json", at=ran).stdout)
-    assert json.loads(evogit("agents", "tinker", "--json", at=ran).stdout)["operators"]
+    assert json.loads(evogit("agents", "tinker", "--json", at=ran).stdout)["arms"]
     assert json.loads(evogit("fsck", "--json", at=ran).stdout)["clean"]
     assert "evaluation.jobs" in json.loads(evogit("config", "--json", at=ran).stdout)
 

@@ -222,10 +222,10 @@ def test_an_unknown_task_names_the_nearest_and_the_command(tmp_path: Path, name:
 
 
 def test_an_unknown_agent_names_the_nearest_and_the_command(tmp_path: Path) -> None:
-    write(tmp_path / ".evogit/agents", {"gardener.md": "---\nkind: lines\n---\n"})
+    write(tmp_path / ".evogit/agents", {"gardener.md": "---\noperator: lines\n---\n"})
     with pytest.raises(UsageError, match=r"'gardener'\?\n`evogit agents`"):
         catalog.load_agent("gardner", tmp_path)
-    assert catalog.load_agent("gardener", tmp_path).kind == "lines"
+    assert catalog.load_agent("gardener", tmp_path).operator == "lines"
     assert "gardener" in [agent.name for agent in catalog.list_agents(tmp_path)]
 
 
@@ -329,11 +329,12 @@ def test_a_name_must_fit_into_a_ref(tmp_path: Path, name: str) -> None:
 AGENT = """---
 name: coder
 description: Writes code
-kind: model
-operators: [edit, create]
-options:
-  temperature: 0.7
-  models: {fast: 2, strong: 1}
+operator: mutate
+arms: [search-replace, merge]
+format: search-replace
+models: {fast: 2, strong: 1}
+temperature: 0.7
+context: {budget: 4000, parts: [feedback, metrics]}
 ---
 
 # You are a coder
@@ -346,28 +347,36 @@ The end.
 
 def test_an_agent_is_read_as_it_stands() -> None:
     agent = catalog.parse_agent(AGENT, Path("agents/coder.md"))
-    assert (agent.name, agent.kind, agent.operators) == ("coder", "model", ("edit", "create"))
-    assert agent.options == {"temperature": 0.7, "models": {"fast": 2, "strong": 1}}
+    assert (agent.name, agent.operator, agent.arms) == ("coder", "mutate", ("search-replace", "merge"))
+    assert (agent.temperature, dict(agent.models)) == (0.7, {"fast": 2, "strong": 1})
+    assert (agent.context.budget, agent.context.parts) == (4000, ("feedback", "metrics"))
     assert agent.prompt.startswith("# You are a coder\n")
     assert agent.prompt.endswith("---\nThe end.")
 
 
-@pytest.mark.parametrize(("kind", "free"), [("syntax", False), ("lines", False), ("model", True), ("command", True)])
-def test_only_models_and_commands_write_free_code(kind: str, free: bool) -> None:
-    assert catalog.parse_agent(f"---\nkind: {kind}\n---\n", Path("x.md")).free_code is free
-    assert catalog.parse_agent(f"---\nkind: {kind}\nfree_code: {not free}\n---", Path("x.md")).free_code is not free
+@pytest.mark.parametrize(
+    ("operator", "free"), [("syntax", False), ("lines", False), ("cross", True), ("command", True), ("judge", False)]
+)
+def test_only_models_and_commands_write_free_code(operator: str, free: bool) -> None:
+    text = f"---\noperator: {operator}\n"
+    assert catalog.parse_agent(f"{text}---\n", Path("x.md")).free_code is free
+    assert catalog.parse_agent(f"{text}free_code: {not free}\n---", Path("x.md")).free_code is not free
 
 
 @pytest.mark.parametrize(
     ("old", "new", "line", "key", "expected"),
     [
-        ("kind: model", "kind: magic", 4, "kind", "'syntax', 'lines'"),
-        ("kind: model\n", "", None, "kind", "is required"),
-        ("operators:", "operator:", 5, "operator", "unknown key, did you mean 'operators'?"),
-        ("[edit, create]", "edit", 5, "operators", "expected a list"),
+        ("operator: mutate", "operator: magic", 4, "operator", "'syntax', 'lines'"),
+        ("operator: mutate\n", "", None, "operator", "is required"),
+        ("arms:", "arm:", 5, "arm", "unknown key, did you mean 'arms'?"),
+        ("[search-replace, merge]", "edit", 5, "arms", "expected a list"),
+        ("format: search-replace\n", "", None, "", "needs a format, one of section"),
+        ("operator: mutate", "operator: cross", None, "", "needs a format"),
+        ("models: {fast: 2", "model: fast\nmodels: {fast: 2", None, "", "one of model: NAME and models"),
+        ("budget: 4000", "budget: 4", 9, "context.budget", "200"),
         ("name: coder", "name: author", 2, "name", "expected 'coder', as the file is called"),
         ("name: coder", "name: 5", 2, "name", "text in quotes, not 5"),
-        ("[edit, create]", "[edit, create", 6, "", "not valid YAML"),
+        ("[search-replace, merge]", "[search-replace, merge", 6, "", "not valid YAML"),
         ("---\nname", "name", 1, "", "between two lines '---'"),
         ("description: Writes code", "description: a: b", 3, "", "not valid YAML: mapping values are not allowed"),
     ],
@@ -380,4 +389,4 @@ def test_a_mistake_in_an_agent_is_told(old: str, new: str, line: int | None, key
 
 
 def test_empty_front_matter_says_what_is_needed() -> None:
-    assert "at least a kind, one of syntax, lines" in str(refused(lambda: catalog.parse_agent("---\n---\n", "x")))
+    assert "at least an operator, one of syntax, lines" in str(refused(lambda: catalog.parse_agent("---\n---\n", "x")))

@@ -253,4 +253,4 @@ def test_agents_are_made_from_their_definitions() -> None:
         assert made.operators
         assert not load_agent(name, None).free_code
     with pytest.raises(DefinitionError, match="juggle"):
-        make(parse_agent("---\nname: x\ndescription: d\nkind: syntax\noperators: [juggle]\n---\nb\n", "x.md"))
+        make(parse_agent("---\nname: x\ndescription: d\noperator: syntax\narms: [juggle]\n---\nb\n", "x.md"))

@@ -1,0 +1,425 @@
+"""The OpenAI-compatible adapter: OpenAI, Azure, OpenRouter, Ollama, vLLM, llama.cpp. Only this module knows the SDK.
+
+Servers differ in what they accept. A schema is tried as ``json_schema``, then ``json_object``, then in words; a
+parameter that a server refuses is left out (``max_tokens`` becomes ``max_completion_tokens``). What worked is kept to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import math
+import re
+import ssl
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import AsyncIterator, Mapping
+from contextvars import ContextVar
+from socket import gaierror
+from typing import TYPE_CHECKING, Any, Literal
+
+from evogit.config import ModelTable
+from evogit.errors import ModelError
+from evogit.models import answers
+from evogit.models.chat import Ask, Reply, Usage
+
+if TYPE_CHECKING:  # half a second, which `evogit --help` need not wait for
+    import httpx2
+    import openai
+
+RETRIES = 2  # the SDK's own: 408, 409, 429, 5xx and lost connections; Retry-After honoured up to 60 s
+LARGEST = 4 << 20  # bytes of one answer
+CONNECT = 15.0  # seconds
+KEEP = 30.0  # seconds an idle connection is kept; more, and servers close first
+OPENAI = "https://api.openai.com/v1"
+CHECK = "Try: evogit models check"
+Form = Literal["json_schema", "json_object", "text"]
+FORMS: tuple[Form, ...] = ("json_schema", "json_object", "text")
+REFUSING = (400, 415, 422, 500, 501)
+"""Statuses with which servers answer a `response_format` they do not know (llama-cpp-python: 500)."""
+HEADERS = {"host", "accept", "accept-encoding", "authorization", "api-key", "connection", "user-agent"}
+HEADERS |= {"content-type", "content-length", "transfer-encoding"}
+
+_deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
+"""When this task's request ends, on the loop's clock."""
+_seen: ContextVar[tuple[int, float | None]] = ContextVar("seen", default=(0, None))
+"""Status and Retry-After of the last answer to this task's request, for when time runs out between retries."""
+
+
+class Unacceptable(Exception):
+    """An answer that is not read to its end."""
+
+
+class _Status(Exception):
+    """A status the server refused with; `body` is its document, `told` is what the user reads."""
+
+    def __init__(self, status: int, body: object, told: ModelError) -> None:
+        super().__init__(status)
+        self.status, self.body, self.told = status, body, told
+
+
+class OpenAIChat:
+    """One configured model at one server. Make it with `connect`."""
+
+    def __init__(
+        self, name: str, table: ModelTable, client: openai.AsyncOpenAI, key: str, retries: int, pause: float
+    ) -> None:
+        self.name = name
+        self.form: Form = FORMS[0]
+        """The best form of structured answer that has not been refused."""
+        self.usage_reported = False
+        self._table, self._client, self._key = table, client, key
+        self._retries, self._pause = retries, pause
+        self._proven = False
+        self._renamed = False
+        self._dropped: frozenset[str] = frozenset()
+        # A request takes 1 ms of this process: hundreds that begin at once would hold up everything else.
+        self._door = asyncio.Semaphore(8)
+
+    @property
+    def base_url(self) -> str:
+        return str(self._client.base_url).rstrip("/")
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def complete(self, ask: Ask) -> Reply:
+        return await self._bounded(ask, FORMS[FORMS.index(self.form) :] if ask.schema is not None else ("text",))
+
+    async def complete_as(self, ask: Ask, form: Form) -> Reply:
+        """As `complete`, but in this form or not at all. Raises `ModelError`."""
+        return await self._bounded(ask, (form,))
+
+    async def _bounded(self, ask: Ask, forms: tuple[Form, ...]) -> Reply:
+        """The answer within the model's timeout, which also ends a server that drips."""
+        begun = time.monotonic()
+        _seen.set((0, None))
+        try:
+            async with asyncio.timeout(self._table.timeout) as limit:
+                _deadline.set(limit.when() or math.inf)
+                async with self._door:
+                    await asyncio.sleep(0)
+                reply = await self._negotiate(ask, forms)
+        except TimeoutError:
+            status, wait = _seen.get()
+            last = f"; it last said HTTP {status}" if status >= 400 else ""
+            raise self._error(f"no answer within {self._table.timeout:g} s{last}", wait=wait) from None
+        return dataclasses.replace(reply, seconds=time.monotonic() - begun)
+
+    async def _negotiate(self, ask: Ask, forms: tuple[Form, ...]) -> Reply:
+        """The answer in the best of `forms` that the server takes. A lower form is remembered once it has worked.
+
+        A 500 may be a refusal or a passing trouble: it is retried first, and tells nothing of a form that has worked.
+        """
+        refusal: ModelError | None = None
+        wasted = Usage()
+        for form in forms:
+            try:
+                document, limit = await self._adapt(ask, form, 0 if refusal else self._retries)
+            except _Status as error:
+                refusal = refusal or error.told
+                if error.status not in REFUSING or (error.status >= 500 and self._proven):
+                    raise refusal from None
+                continue
+            reply = self._read(document, ask, limit, wasted)
+            obeyed = form == "text" or reply.finish != "stop" or answers.is_object(reply.text)
+            if self._proven or obeyed or form == forms[-1]:
+                if ask.schema is not None and obeyed and len(forms) > 1 and not self._proven:
+                    self.form, self._proven = form, True
+                return reply
+            wasted = reply.usage  # the server took the format and did not keep to it
+        raise refusal or AssertionError("the last form either answers or is refused")
+
+    async def _adapt(self, ask: Ask, form: Form, retries: int) -> tuple[dict[str, Any], int | None]:
+        """The server's document and the limit it was given. What it refuses is left out, each parameter once."""
+        dropped, renamed = self._dropped, self._renamed
+        while True:
+            body = self._body(ask, form, renamed)
+            sent = {key: value for key, value in body.items() if value is not None and key not in dropped}
+            try:
+                document = await self._send(sent, retries)
+            except _Status as error:
+                optional = [key for key in sent if key not in ("model", "messages", "response_format")]
+                refused = answers.refused_parameter(error.body, optional) if error.status in (400, 422) else None
+                if refused is None:
+                    raise
+                if refused == "max_tokens":
+                    renamed = True
+                else:
+                    dropped = dropped | {refused}
+                continue
+            self._dropped, self._renamed = self._dropped | dropped, self._renamed or renamed
+            limit = sent.get("max_completion_tokens", sent.get("max_tokens"))
+            return document, limit if isinstance(limit, int) else None
+
+    def _body(self, ask: Ask, form: Form, renamed: bool) -> dict[str, Any]:
+        messages = [{"role": message.role, "content": answers.encodable(message.content)} for message in ask.messages]
+        asked = json.dumps(ask.schema, ensure_ascii=False).encode("utf-8", "replace")
+        temperature = self._table.temperature if ask.temperature is None else ask.temperature
+        limit = ask.max_tokens or self._table.max_tokens
+        body: dict[str, Any] = {"temperature": temperature, "max_tokens": limit, **self._table.extra}
+        if renamed:
+            body.setdefault("max_completion_tokens", body["max_tokens"])
+            del body["max_tokens"]
+        if ask.schema is not None and form == "json_schema":
+            schema = {"name": "answer", "strict": True, "schema": json.loads(asked)}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        elif ask.schema is not None:
+            if form == "json_object":
+                body["response_format"] = {"type": "json_object"}
+            words = f"Answer with one JSON object that fits this JSON schema:\n{asked.decode()}"
+            messages[-1]["content"] += f"\n\n{words}"
+        return {**body, "model": self._table.model, "messages": messages}
+
+    async def _send(self, body: dict[str, Any], retries: int) -> dict[str, Any]:
+        """The answer's JSON document. The SDK retries what breaks off, this what arrives whole but garbled."""
+        for attempt in range(retries + 1):
+            data = await self._once(body, retries)
+            try:
+                return answers.parse(data)
+            except ValueError:
+                if attempt < retries:
+                    await asyncio.sleep(self._pause * 2**attempt)
+        raise self._error(f"{self.base_url} answered with something that is not a JSON object; is base_url right?")
+
+    async def _once(self, body: dict[str, Any], retries: int) -> bytes:
+        import httpx2
+        import openai
+
+        try:
+            # Not `chat.completions.create`: it walks the messages twice and validates the answer, for 1 ms each.
+            response = await self._client.post(
+                "/chat/completions", cast_to=httpx2.Response, body=body, options={"max_retries": retries}
+            )
+        except openai.APIStatusError as error:
+            headers = {name.lower(): value for name, value in error.response.headers.items()}
+            told = self._refusal(error.status_code, error.body or error.response.text, headers)
+            raise _Status(error.status_code, error.body or error.response.text, told) from None
+        except (openai.APIConnectionError, Unacceptable) as error:
+            raise self._error(reason(error, self.base_url)) from None
+        return response.content
+
+    def _refusal(self, status: int, body: object, headers: Mapping[str, str]) -> ModelError:
+        variable = self._table.api_key_env or "OPENAI_API_KEY"
+        said = answers.one_line(answers.redact(answers.complaint(body), self._key))
+        spent = status == 402 or (status == 429 and "insufficient_quota" in json.dumps(body, default=str))
+        means = {
+            401: f"the key in {variable} is missing or refused",
+            402: "the account is empty",
+            403: f"the key in {variable} may not do this",
+            404: f"there is no model {self._table.model!r}, or base_url {self.base_url} is wrong",
+            429: "the account's quota is spent" if spent else "too many requests",
+        }.get(status, "the server is in trouble" if status >= 500 else "the request is refused")
+        if 300 <= status < 400:
+            means = f"base_url {self.base_url} redirects elsewhere, which is not followed"
+        return self._error(
+            f"HTTP {status}: {means}{f' ({said})' if said else ''}",
+            fatal=spent or status in (401, 403, 404) or status < 400,
+            wait=answers.retry_after(headers, time.time()),
+        )
+
+    def _error(self, what: str, **details: Any) -> ModelError:
+        """A failure as the user reads it, with the command that tells more."""
+        stop = "" if what.endswith(("?", ".", "…")) else "."
+        return ModelError(f"model {self.name}: {answers.redact(what, self._key)}{stop} {CHECK}", **details)
+
+    def _read(self, document: Mapping[str, Any], ask: Ask, limit: int | None, wasted: Usage) -> Reply:
+        """The reply in a server's document; what was spent on earlier ones (`wasted`) is added. Raises `ModelError`."""
+        message, finish = answers.first_choice(document)
+        text = answers.redact(answers.content(message), self._key)
+        usage, self.usage_reported = answers.usage(document, ask, text, limit)
+        estimated = usage.estimated or wasted.estimated
+        usage = Usage(usage.input + wasted.input, usage.output + wasted.output, estimated)
+        tokens = (usage.input, usage.output)
+        declined = message.get("refusal")
+        if declined or finish == "content_filter":
+            why = answers.one_line(self._clean(str(declined)), 200) if declined else "its content filter stepped in"
+            raise ModelError(f"model {self.name}: the model declined: {why}", refused=True, tokens=tokens)
+        if not message and document.get("error"):
+            said = answers.one_line(self._clean(answers.complaint(document["error"])))
+            raise self._error(f"the server answered with an error: {said}")
+        if not message:
+            raise self._error("the server answered without a choice", tokens=tokens)
+        if not text.strip():
+            cut = "; it reached its token limit before: raise max_tokens" if finish == "length" else ""
+            raise self._error(f"an empty answer{cut}", tokens=tokens)
+        return Reply(text, usage, 0.0, self._clean(finish))
+
+    def _clean(self, text: str) -> str:
+        return answers.redact(text, self._key)
+
+
+def reason(error: BaseException, url: str) -> str:
+    """Why there is no connection, in words, from the chain of causes that the SDK, httpx and anyio leave."""
+    host = urllib.parse.urlsplit(url).hostname
+    words = type(error).__name__
+    cause: BaseException | None = error
+    for _ in range(12):
+        if cause is None:
+            break
+        if isinstance(cause, Unacceptable):
+            return str(cause)
+        if isinstance(cause, gaierror):
+            return f"cannot find the host {host} (DNS: {cause.strerror}); is base_url right, is there a network?"
+        if isinstance(cause, ConnectionRefusedError):
+            return f"connection refused at {url}; is the server running?"
+        if isinstance(cause, ssl.SSLError):
+            return f"no secure connection to {url}: {answers.one_line(str(cause), 120)}"
+        if type(cause).__name__.endswith("ConnectTimeout"):
+            return f"no connection to {url} in time"
+        words = str(cause) or words
+        cause = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause.__cause__ or cause.__context__
+    return f"lost the connection to {url}: {answers.one_line(words.rstrip('.'), 120)}"
+
+
+def _http_client(table: ModelTable, url: str, proxy: str | None) -> httpx2.AsyncClient:
+    """An HTTP client that bounds answers, follows no redirect (it would carry the key), and says no more than needed.
+
+    The SDK adds headers from the process's environment (OPENAI_CUSTOM_HEADERS, …) and about this machine; they go.
+    """
+    import httpx2
+
+    allowed = HEADERS | {"openai-organization", "openai-project"} if url == OPENAI else HEADERS
+    slots = asyncio.Semaphore(table.max_concurrency)
+    # Where TLS has no part, the second's tenth that reading all certificates takes is spared; none is trusted then.
+    secure = "https:" in f"{url} {proxy}"
+    trust = httpx2.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    def make() -> httpx2.AsyncHTTPTransport:
+        return httpx2.AsyncHTTPTransport(verify=trust, proxy=proxy, limits=httpx2.Limits(keepalive_expiry=KEEP))
+
+    idle = [make()]  # the first at once, so that a proxy that cannot be used is known now
+    every = list(idle)
+
+    class Bounded(httpx2.AsyncByteStream):
+        """A body that ends with `Unacceptable` rather than filling the memory, and gives its connection back."""
+
+        def __init__(self, stream: httpx2.AsyncByteStream, transport: httpx2.AsyncHTTPTransport) -> None:
+            self._stream, self._transport, self._closed = stream, transport, False
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            seen = 0
+            async for chunk in self._stream:
+                seen += len(chunk)
+                if seen > LARGEST:
+                    raise Unacceptable(f"the answer is longer than {LARGEST >> 20} MiB")
+                yield chunk
+
+        async def aclose(self) -> None:
+            if not self._closed:
+                self._closed = True
+                try:
+                    await self._stream.aclose()
+                finally:
+                    idle.append(self._transport)
+                    slots.release()
+
+    class Transport(httpx2.AsyncBaseTransport):
+        """A pool of its own for each connection: httpcore looks at all of a pool's with each request, twice.
+
+        With 500 in flight that was 3 of the 4.5 ms that one request took.
+        """
+
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            headers = [(name, value) for name, value in request.headers.raw if name.decode().lower() in allowed]
+            # A copy: the SDK reads its own headers from the original.
+            sent = httpx2.Request(
+                request.method, request.url, headers=headers, stream=request.stream, extensions=request.extensions
+            )
+            await slots.acquire()
+            if not idle:
+                idle.append(make())
+                every.append(idle[-1])
+            transport = idle.pop()
+            try:
+                response = await transport.handle_async_request(sent)
+            except BaseException:
+                idle.append(transport)
+                slots.release()
+                raise
+            assert isinstance(response.stream, httpx2.AsyncByteStream)
+            response.stream = Bounded(response.stream, transport)
+            wait = answers.retry_after(response.headers, time.time())
+            _seen.set((response.status_code, wait))
+            if wait is not None and asyncio.get_running_loop().time() + wait > _deadline.get():
+                response.headers["x-should-retry"] = "false"  # the SDK would sleep past the end; better tell at once
+            # A few kilobytes can unpack to any size, and nothing compressed was asked for.
+            if response.headers.get("content-encoding", "identity") != "identity":
+                await response.stream.aclose()
+                raise Unacceptable("the server compressed its answer, which was not asked for")
+            return response
+
+        async def aclose(self) -> None:
+            for transport in every:
+                await transport.aclose()
+
+    return httpx2.AsyncClient(
+        transport=Transport(),
+        follow_redirects=False,
+        headers={"accept-encoding": "identity"},
+        timeout=httpx2.Timeout(table.timeout, connect=min(table.timeout, CONNECT)),
+    )
+
+
+def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:
+    """The proxy that `environ` names for this server, if any; never one for this machine itself."""
+    parts = urllib.parse.urlsplit(url)
+    host = parts.hostname or ""
+    lower = {name.lower(): value for name, value in environ.items() if name.lower().endswith("_proxy") and value}
+    if host == "localhost" or host.startswith("127.") or host == "::1":
+        return None
+    if urllib.request.proxy_bypass_environment(host, {"no": lower.get("no_proxy", "")}):  # type: ignore[attr-defined]
+        return None
+    found = lower.get(f"{parts.scheme}_proxy") or lower.get("all_proxy")
+    return found if found is None or "://" in found else f"http://{found}"
+
+
+def connect(
+    name: str, table: ModelTable, environ: Mapping[str, str], *, retries: int = RETRIES, pause: float = 0.25
+) -> OpenAIChat:
+    """The model of `[models.NAME]`. `pause`: seconds before the first retry of an answer that broke off.
+
+    Raises:
+        ModelError: no key, or no address (fatal).
+    """
+    import httpx2
+    import openai
+
+    url = (table.base_url or environ.get("OPENAI_BASE_URL", "").strip() or OPENAI).rstrip("/")
+    if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", url):
+        raise ModelError(f"model {name}: OPENAI_BASE_URL is not http://HOST/PATH or https://HOST/PATH", fatal=True)
+    variable = table.api_key_env or "OPENAI_API_KEY"
+    key = environ.get(variable, "").strip()
+    if not key and (table.api_key_env or url == OPENAI):
+        raise ModelError(
+            f"model {name}: no key: set it with: export {variable}=… (then evogit models check)", fatal=True
+        )
+    key = key or "none"  # servers of one's own often want none; the SDK wants something
+    if not re.fullmatch(r"[!#-&(-\[\]-~]+", key):  # quotes and backslashes would hide it from `redact` in JSON
+        raise ModelError(f"model {name}: the key in {variable} has characters that no key has; set it anew", fatal=True)
+    try:
+        json.dumps(dict(table.extra), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"model {name}: models.{name}.extra cannot be sent as JSON: {error}", fatal=True) from None
+    headers = {"Authorization": f"Bearer {key}"}
+    if url.endswith("/openai/v1"):  # Azure
+        headers["api-key"] = key
+    try:
+        _ = urllib.parse.urlsplit(url).port  # httpx finds out with the first request, by an error of its own
+        http = _http_client(table, url, proxy_for(url, environ))
+        client = openai.AsyncOpenAI(
+            api_key=key,
+            base_url=url,
+            organization=environ.get("OPENAI_ORG_ID"),
+            project=environ.get("OPENAI_PROJECT_ID"),
+            timeout=http.timeout,
+            max_retries=retries,
+            http_client=http,
+            default_headers=headers,
+        )
+    except (ValueError, ImportError, httpx2.InvalidURL, openai.OpenAIError) as error:  # ImportError: a SOCKS proxy
+        why = answers.one_line(answers.redact(str(error), key), 120)
+        raise ModelError(f"model {name}: cannot use base_url {url}: {why}", fatal=True) from None
+    return OpenAIChat(name, table, client, key, retries, pause)
