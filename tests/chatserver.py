@@ -11,6 +11,7 @@ As a process: ``python tests/chatserver.py --port 0 --latency 2 --reply TEXT --f
 Misbehaviours, for `fail_with`, for ``Answer(fail=...)``, or as a model's name ``broken/MISBEHAVIOUR``:
 
     STATUS, STATUS:RETRY_AFTER        any HTTP status, as 401, 404, 429, 429:0.1, 500, with an OpenAI error document
+    quota                             a 429 that no waiting helps
     echo-401                          a 401 that repeats the Authorization header
     echo                              a reply that repeats the Authorization header
     hang | drip                       nothing ever | a byte now and then, for ever
@@ -102,18 +103,18 @@ class ChatServer:
     host: str = "127.0.0.1"
     port: int = 0
     drip: float = 0.02
-    requests: list[Recorded] = field(default_factory=list)
+    requests: list[Recorded] = field(default_factory=list, repr=False)
     most: int = 0
     """The largest number of requests that were being answered at once."""
     connections: int = 0
     """How many were opened so far."""
-    _open: int = 0
-    _faults: list[_Fault] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _thread: threading.Thread | None = None
-    _loop: asyncio.AbstractEventLoop | None = None
-    _stop: asyncio.Event | None = None
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _open: int = field(default=0, repr=False)
+    _faults: list[_Fault] = field(default_factory=list, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _thread: threading.Thread | None = field(default=None, repr=False)
+    _loop: asyncio.AbstractEventLoop | None = field(default=None, repr=False)
+    _stop: asyncio.Event | None = field(default=None, repr=False)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set, repr=False)
 
     @property
     def url(self) -> str:
@@ -390,6 +391,7 @@ _FAULTS: Mapping[str, Callable[[Mapping[str, Any]], _Raw]] = {
     "blank": lambda body: _good(body, Answer(" \n")),
     "refusal": _refusal,
     "content-filter": lambda body: _good(body, Answer(None, finish="content_filter")),
+    "quota": lambda _: _error(429, "You exceeded your quota", "insufficient_quota", (("x-should-retry", "false"),)),
     "redirect": lambda _: _Raw(b"", 307, headers=(("location", "/elsewhere"),)),
 }
 

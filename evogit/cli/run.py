@@ -18,10 +18,12 @@ from evogit.cli.place import Directory, Place, RunName, here
 if TYPE_CHECKING:
     from evogit.catalog import Agent, Task
     from evogit.config import ModelTable
+    from evogit.evaluation.broker import Forward
     from evogit.evaluation.sandbox import Sandbox
     from evogit.evolution.engine import Engine
     from evogit.evolution.events import Finished, Listener
     from evogit.evolution.session import Plan, Session
+    from evogit.models.chat import Ask, Reply
     from evogit.variation.making import Workshop
 
 
@@ -230,8 +232,7 @@ def make_workshop(place: Place, plan: Plan, session: Session) -> Workshop:
     chats = {name: connect(name, tables[name], os.environ) for name in names}
     repository = place.repository
     hidden = tuple(filter(None, (repository.root, repository.git_dir)))
-    scratch = repository.run_folder(place.run) / "programs"
-    return Workshop(Desk(chats, tables, time.monotonic), session.editable, os.environ, scratch, hidden)
+    return Workshop(Desk(chats, tables, time.monotonic), session.editable, os.environ, hidden)
 
 
 def find_task(place: Place) -> Task | None:
@@ -278,6 +279,18 @@ async def _evolve(place: Place, session: Session, chosen: Sandbox, listen: Liste
         await workshop.desk.close()
 
 
+def _forward(workshop: Workshop, model: str | None) -> Forward | None:
+    """How a program under evaluation reaches its model: over the desk, like everybody."""
+    if model is None:
+        return None
+
+    async def forward(ask: Ask) -> Reply:
+        reply, _ = await workshop.desk.ask(model, ask, "candidate")
+        return reply
+
+    return forward
+
+
 async def _with_tools(
     session: Session, chosen: Sandbox, listen: Listener, scratch: Path, workshop: Workshop
 ) -> Finished:
@@ -291,6 +304,7 @@ async def _with_tools(
         sandbox=chosen,
         scratch=scratch,
         overlay=session.overlay,
+        forward=_forward(workshop, session.task.evaluation.model),
     ) as evaluator:
         engine = Engine(session, evaluator, listen, workshop)
         with _signals(engine):

@@ -256,7 +256,7 @@ class Endpoint:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, session: Session
     ) -> tuple[bytes, bool]:
         """One answer, and whether the connection stays."""
-        more = False
+        more = True
         try:
             request = await wire.read_request(reader, writer)
             if request is None:
@@ -264,7 +264,7 @@ class Endpoint:
             session.turns -= 1
             if session.turns <= 0:
                 self._unwatch()
-                raise Refused("too many requests of all kinds in this evaluation", 429)
+                raise Refused("too many requests of all kinds in this evaluation", 429, last=True)
             # A full house keeps no idle connections, or those who wait would wait for ever.
             more = request.more and len(session.tasks) < CONNECTIONS
             if request.path not in ("/v1/models", "/v1/chat/completions"):

@@ -69,8 +69,8 @@ class Engine:
         self._settings = self.plan.selection or Settings(session.task.direction)
         self._versions = Versions(session.objects, session.editable)
         self._living = Living(session, self._versions)
-        self._scoring = Scoring(session, evaluator)
         self._desk = workshop.desk if workshop else Desk({}, {}, time.monotonic)
+        self._scoring = Scoring(session, evaluator, self._desk)
         self._teller = Teller(session, self._versions, self._living)
         self._services = Services.of(session, self._desk, self._teller, self.plan)
         self._workers = self._hire(workshop)
@@ -637,6 +637,9 @@ class Engine:
         data = breeding.record(
             birth, proposal, tree, session.digest, evaluation, said, timed=not self.plan.deterministic
         )
+        if asked := self._scoring.calls(evaluation):
+            data["calls"] = write_calls((*proposal.calls, *asked))
+            self._bill(asked)
         if worker.agent.free_code and len(proposal.parents) == 1 and proposal.donor is None:
             parent = session.objects.commit(proposal.parents[0]).tree
             data["patch"] = breeding.patch_id(self._versions, parent, tree)

@@ -56,7 +56,9 @@ class Ledger:
         self.days[day] = (held[0] + tokens, held[1] + money)
         for call in calls:
             self.spent.setdefault((agent, call.model, call.role), Spent()).add(call)
-        if entry.kind in ("evaluated", "attempted"):
+        # What a program under evaluation asks says nothing of the agent that wrote it.
+        calls = tuple(call for call in calls if call.role != "candidate")
+        if calls and entry.kind in ("evaluated", "attempted"):
             definition = str(entry.data.get("definition", agent))
             outcome = "ok" if entry.kind == "evaluated" else str(entry.data.get("outcome", ""))
             self.outcomes[(definition, calls[0].model, outcome)] += 1

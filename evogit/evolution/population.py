@@ -147,7 +147,7 @@ class Population:
         tokens, money = total(calls)
         seconds = float(data.get("seconds", 0.0)) + sum(call.seconds for call in calls)
         arms = [(self.allocation(definition), operator)]
-        if calls:
+        if calls and calls[0].role != "candidate":
             arms.append((self.model_allocation(definition), calls[0].model))
         for allocation, name in arms:
             allocation.record(name, accepted=accepted, best=best, seconds=seconds, tokens=tokens, money=money)

@@ -8,18 +8,31 @@ from dataclasses import replace
 
 from evogit.evaluation.evaluator import Evaluator
 from evogit.evolution import breeding
+from evogit.evolution.ledger import write_calls
 from evogit.evolution.population import VALIDATION, write_evaluation
 from evogit.evolution.session import Session
-from evogit.values import Evaluation, Oid
+from evogit.models.desk import Desk
+from evogit.models.pricing import cost
+from evogit.values import Call, Evaluation, Oid
 
 
 class Scoring:
     """Evaluate trees under the session's evaluator; equal trees in flight are evaluated once."""
 
-    def __init__(self, session: Session, evaluator: Evaluator) -> None:
+    def __init__(self, session: Session, evaluator: Evaluator, desk: Desk) -> None:
         self._session = session
+        self._desk = desk
         self._evaluator = evaluator
         self._flying: dict[tuple[Oid, int], asyncio.Future[Evaluation]] = {}
+
+    def calls(self, evaluation: Evaluation) -> tuple[Call, ...]:
+        """What the program under evaluation asked its model for, as one call."""
+        model, spent = self._session.task.evaluation.model, evaluation.spent
+        if not model or not spent:
+            return ()
+        given, got = spent.get("input", 0), spent.get("output", 0)
+        table = self._desk.tables.get(model)
+        return (Call(model, "candidate", given, got, cost(table, given, got) if table else 0.0),)
 
     async def known(self, tree: Oid, epoch: int) -> Evaluation | None:
         """What `tree` is known to earn in `epoch`; waits for another agent's evaluation of it under way."""
@@ -70,6 +83,8 @@ class Scoring:
         evaluation = replace(evaluation, epoch=epoch)
         data = write_evaluation(evaluation, timed=not session.plan.deterministic)
         data |= {"tree": tree, "digest": session.digest, "host": session.host, "agent": agent}
+        if calls := self.calls(evaluation):
+            data["calls"] = write_calls(calls)
         what = "validated" if validation else "evaluated"
         entry = session.journal.append(
             "evaluated",

@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 from evogit.models.chat import Ask, Usage
 from evogit.models.pricing import estimate_tokens
 
+DEEPEST = 4  # levels of an error document that are looked at
 MOST_TOKENS = 10_000_000
 TEMPLATE = 4096  # tokens a server's chat template may add
 SHORTEST_SECRET = 8  # shorter keys are dummies ("none", "EMPTY"), and words of ordinary text
@@ -38,6 +39,7 @@ def is_object(text: str) -> bool:
 
 def one_line(text: str, limit: int = 300) -> str:
     """`text` fit for a message: one line, without control characters."""
+    text = text[: limit * 8]  # a server may send megabytes
     words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return words if len(words) <= limit else f"{words[: limit - 1]}…"
 
@@ -53,7 +55,7 @@ def first_choice(document: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
     if not isinstance(choice, dict):
         return {}, ""
     message = choice.get("message")
-    return message if isinstance(message, dict) else {}, one_line(str(choice.get("finish_reason") or "stop"), 40)
+    return message if isinstance(message, dict) else {}, str(choice.get("finish_reason") or "stop")
 
 
 def content(message: Mapping[str, Any]) -> str:
@@ -94,15 +96,20 @@ def _count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS
 
 
-def complaint(body: object) -> str:
+def complaint(body: object, depth: int = DEEPEST) -> str:
     """What an error document says, in the shapes servers use: OpenAI's, FastAPI's, Ollama's, plain text."""
+    if isinstance(body, str):
+        return body
+    if not depth:
+        return "…"
     if isinstance(body, dict):
         for name in ("message", "error", "detail", "msg"):
             if body.get(name):
-                return complaint(body[name])
-    if isinstance(body, list) and body:
-        return "; ".join(complaint(item) for item in body[:3])
-    return body if isinstance(body, str) else json.dumps(body, default=str)
+                return complaint(body[name], depth - 1)
+        return ", ".join(f"{name}: {complaint(body[name], depth - 1)}" for name in list(body)[:5])
+    if isinstance(body, list):
+        return "; ".join(complaint(item, depth - 1) for item in body[:3])
+    return "" if body is None else str(body)
 
 
 def refused_parameter(body: object, sent: Iterable[str]) -> str | None:
@@ -111,7 +118,7 @@ def refused_parameter(body: object, sent: Iterable[str]) -> str | None:
     A prompt that is too long is no parameter's fault, though such messages often speak of max_tokens.
     """
     sent = list(sent)
-    said = complaint(body)
+    said = complaint(body)[:20_000]
     if re.search(r"context.{0,20}(length|window|size)|maximum context|(prompt|input) is too long", said, re.IGNORECASE):
         return None
     places = _places(body)
@@ -120,15 +127,15 @@ def refused_parameter(body: object, sent: Iterable[str]) -> str | None:
     return min(named, key=lambda name: said.find(name) if name in said else len(said)) if named else None
 
 
-def _places(body: object) -> set[str]:
+def _places(body: object, depth: int = DEEPEST) -> set[str]:
     """The parameters that a structured error points at."""
-    if isinstance(body, list):
-        return {place for item in body[:50] for place in _places(item)}
-    if not isinstance(body, dict):
+    if isinstance(body, list) and depth:
+        return {place for item in body[:50] for place in _places(item, depth - 1)}
+    if not isinstance(body, dict) or not depth:
         return set()
     found = {str(part) for part in body["loc"]} if isinstance(body.get("loc"), list) else set()
     found |= {body["param"]} if isinstance(body.get("param"), str) else set()
-    return found.union(*(_places(body.get(name)) for name in ("error", "detail")))
+    return found.union(*(_places(body.get(name), depth - 1) for name in ("error", "detail")))
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:

@@ -10,7 +10,8 @@ from evogit.config import ModelTable
 from evogit.errors import ModelError
 from evogit.models import answers
 from evogit.models.chat import Ask, Message
-from evogit.models.openai import CHECK, FORMS, OPENAI, OpenAIChat, connect
+from evogit.models.openai import CHECK, FORMS, OpenAIChat, connect
+from evogit.models.wire import OPENAI
 
 QUESTION = Ask((Message("user", "Count from 1 to 40, separated by spaces. Write only the numbers."),), max_tokens=200)
 WORDS = ("amber", "basalt", "cobalt")

@@ -11,45 +11,26 @@ import dataclasses
 import json
 import math
 import re
-import ssl
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
-from contextvars import ContextVar
-from socket import gaierror
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from evogit.config import ModelTable
 from evogit.errors import ModelError
-from evogit.models import answers
+from evogit.models import answers, wire
 from evogit.models.chat import Ask, Reply, Usage
 
 if TYPE_CHECKING:  # half a second, which `evogit --help` need not wait for
-    import httpx2
     import openai
 
-RETRIES = 2  # the SDK's own: 408, 409, 429, 5xx and lost connections; Retry-After honoured up to 60 s
-LARGEST = 4 << 20  # bytes of one answer
-CONNECT = 15.0  # seconds
-KEEP = 30.0  # seconds an idle connection is kept; more, and servers close first
-OPENAI = "https://api.openai.com/v1"
+RETRIES = 2  # the SDK's own: 408, 409, 429, 5xx and lost connections, Retry-After honoured
 CHECK = "Try: evogit models check"
 Form = Literal["json_schema", "json_object", "text"]
 FORMS: tuple[Form, ...] = ("json_schema", "json_object", "text")
 REFUSING = (400, 415, 422, 500, 501)
 """Statuses with which servers answer a `response_format` they do not know (llama-cpp-python: 500)."""
-HEADERS = {"host", "accept", "accept-encoding", "authorization", "api-key", "connection", "user-agent"}
-HEADERS |= {"content-type", "content-length", "transfer-encoding"}
-
-_deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
-"""When this task's request ends, on the loop's clock."""
-_seen: ContextVar[tuple[int, float | None]] = ContextVar("seen", default=(0, None))
-"""Status and Retry-After of the last answer to this task's request, for when time runs out between retries."""
-
-
-class Unacceptable(Exception):
-    """An answer that is not read to its end."""
 
 
 class _Status(Exception):
@@ -95,15 +76,15 @@ class OpenAIChat:
     async def _bounded(self, ask: Ask, forms: tuple[Form, ...]) -> Reply:
         """The answer within the model's timeout, which also ends a server that drips."""
         begun = time.monotonic()
-        _seen.set((0, None))
+        wire.seen.set((0, None))
         try:
             async with asyncio.timeout(self._table.timeout) as limit:
-                _deadline.set(limit.when() or math.inf)
+                wire.deadline.set(limit.when() or math.inf)
                 async with self._door:
                     await asyncio.sleep(0)
                 reply = await self._negotiate(ask, forms)
         except TimeoutError:
-            status, wait = _seen.get()
+            status, wait = wire.seen.get()
             last = f"; it last said HTTP {status}" if status >= 400 else ""
             raise self._error(f"no answer within {self._table.timeout:g} s{last}", wait=wait) from None
         return dataclasses.replace(reply, seconds=time.monotonic() - begun)
@@ -197,14 +178,15 @@ class OpenAIChat:
             headers = {name.lower(): value for name, value in error.response.headers.items()}
             told = self._refusal(error.status_code, error.body or error.response.text, headers)
             raise _Status(error.status_code, error.body or error.response.text, told) from None
-        except (openai.APIConnectionError, Unacceptable) as error:
-            raise self._error(reason(error, self.base_url)) from None
+        except (openai.APIConnectionError, wire.Unacceptable) as error:
+            raise self._error(wire.reason(error, self.base_url)) from None
         return response.content
 
     def _refusal(self, status: int, body: object, headers: Mapping[str, str]) -> ModelError:
         variable = self._table.api_key_env or "OPENAI_API_KEY"
         said = answers.one_line(answers.redact(answers.complaint(body), self._key))
-        spent = status == 402 or (status == 429 and "insufficient_quota" in json.dumps(body, default=str))
+        code = body.get("code") if isinstance(body, dict) else None
+        spent = status == 402 or (status == 429 and "insufficient_quota" in (answers.complaint(body), code))
         means = {
             401: f"the key in {variable} is missing or refused",
             402: "the account is empty",
@@ -245,135 +227,10 @@ class OpenAIChat:
         if not text.strip():
             cut = "; it reached its token limit before: raise max_tokens" if finish == "length" else ""
             raise self._error(f"an empty answer{cut}", tokens=tokens)
-        return Reply(text, usage, 0.0, self._clean(finish))
+        return Reply(text, usage, 0.0, answers.one_line(self._clean(finish), 40))
 
     def _clean(self, text: str) -> str:
         return answers.redact(text, self._key)
-
-
-def reason(error: BaseException, url: str) -> str:
-    """Why there is no connection, in words, from the chain of causes that the SDK, httpx and anyio leave."""
-    host = urllib.parse.urlsplit(url).hostname
-    words = type(error).__name__
-    cause: BaseException | None = error
-    for _ in range(12):
-        if cause is None:
-            break
-        if isinstance(cause, Unacceptable):
-            return str(cause)
-        if isinstance(cause, gaierror):
-            return f"cannot find the host {host} (DNS: {cause.strerror}); is base_url right, is there a network?"
-        if isinstance(cause, ConnectionRefusedError):
-            return f"connection refused at {url}; is the server running?"
-        if isinstance(cause, ssl.SSLError):
-            return f"no secure connection to {url}: {answers.one_line(str(cause), 120)}"
-        if type(cause).__name__.endswith("ConnectTimeout"):
-            return f"no connection to {url} in time"
-        words = str(cause) or words
-        cause = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause.__cause__ or cause.__context__
-    return f"lost the connection to {url}: {answers.one_line(words.rstrip('.'), 120)}"
-
-
-def _http_client(table: ModelTable, url: str, proxy: str | None) -> httpx2.AsyncClient:
-    """An HTTP client that bounds answers, follows no redirect (it would carry the key), and says no more than needed.
-
-    The SDK adds headers from the process's environment (OPENAI_CUSTOM_HEADERS, …) and about this machine; they go.
-    """
-    import httpx2
-
-    allowed = HEADERS | {"openai-organization", "openai-project"} if url == OPENAI else HEADERS
-    slots = asyncio.Semaphore(table.max_concurrency)
-    # Where TLS has no part, the second's tenth that reading all certificates takes is spared; none is trusted then.
-    secure = "https:" in f"{url} {proxy}"
-    trust = httpx2.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-    def make() -> httpx2.AsyncHTTPTransport:
-        return httpx2.AsyncHTTPTransport(verify=trust, proxy=proxy, limits=httpx2.Limits(keepalive_expiry=KEEP))
-
-    idle = [make()]  # the first at once, so that a proxy that cannot be used is known now
-    every = list(idle)
-
-    class Bounded(httpx2.AsyncByteStream):
-        """A body that ends with `Unacceptable` rather than filling the memory, and gives its connection back."""
-
-        def __init__(self, stream: httpx2.AsyncByteStream, transport: httpx2.AsyncHTTPTransport) -> None:
-            self._stream, self._transport, self._closed = stream, transport, False
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            seen = 0
-            async for chunk in self._stream:
-                seen += len(chunk)
-                if seen > LARGEST:
-                    raise Unacceptable(f"the answer is longer than {LARGEST >> 20} MiB")
-                yield chunk
-
-        async def aclose(self) -> None:
-            if not self._closed:
-                self._closed = True
-                try:
-                    await self._stream.aclose()
-                finally:
-                    idle.append(self._transport)
-                    slots.release()
-
-    class Transport(httpx2.AsyncBaseTransport):
-        """A pool of its own for each connection: httpcore looks at all of a pool's with each request, twice.
-
-        With 500 in flight that was 3 of the 4.5 ms that one request took.
-        """
-
-        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-            headers = [(name, value) for name, value in request.headers.raw if name.decode().lower() in allowed]
-            # A copy: the SDK reads its own headers from the original.
-            sent = httpx2.Request(
-                request.method, request.url, headers=headers, stream=request.stream, extensions=request.extensions
-            )
-            await slots.acquire()
-            if not idle:
-                idle.append(make())
-                every.append(idle[-1])
-            transport = idle.pop()
-            try:
-                response = await transport.handle_async_request(sent)
-            except BaseException:
-                idle.append(transport)
-                slots.release()
-                raise
-            assert isinstance(response.stream, httpx2.AsyncByteStream)
-            response.stream = Bounded(response.stream, transport)
-            wait = answers.retry_after(response.headers, time.time())
-            _seen.set((response.status_code, wait))
-            if wait is not None and asyncio.get_running_loop().time() + wait > _deadline.get():
-                response.headers["x-should-retry"] = "false"  # the SDK would sleep past the end; better tell at once
-            # A few kilobytes can unpack to any size, and nothing compressed was asked for.
-            if response.headers.get("content-encoding", "identity") != "identity":
-                await response.stream.aclose()
-                raise Unacceptable("the server compressed its answer, which was not asked for")
-            return response
-
-        async def aclose(self) -> None:
-            for transport in every:
-                await transport.aclose()
-
-    return httpx2.AsyncClient(
-        transport=Transport(),
-        follow_redirects=False,
-        headers={"accept-encoding": "identity"},
-        timeout=httpx2.Timeout(table.timeout, connect=min(table.timeout, CONNECT)),
-    )
-
-
-def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:
-    """The proxy that `environ` names for this server, if any; never one for this machine itself."""
-    parts = urllib.parse.urlsplit(url)
-    host = parts.hostname or ""
-    lower = {name.lower(): value for name, value in environ.items() if name.lower().endswith("_proxy") and value}
-    if host == "localhost" or host.startswith("127.") or host == "::1":
-        return None
-    if urllib.request.proxy_bypass_environment(host, {"no": lower.get("no_proxy", "")}):  # type: ignore[attr-defined]
-        return None
-    found = lower.get(f"{parts.scheme}_proxy") or lower.get("all_proxy")
-    return found if found is None or "://" in found else f"http://{found}"
 
 
 def connect(
@@ -387,12 +244,14 @@ def connect(
     import httpx2
     import openai
 
-    url = (table.base_url or environ.get("OPENAI_BASE_URL", "").strip() or OPENAI).rstrip("/")
+    url = (table.base_url or environ.get("OPENAI_BASE_URL", "").strip() or wire.OPENAI).rstrip("/")
     if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", url):
         raise ModelError(f"model {name}: OPENAI_BASE_URL is not http://HOST/PATH or https://HOST/PATH", fatal=True)
     variable = table.api_key_env or "OPENAI_API_KEY"
-    key = environ.get(variable, "").strip()
-    if not key and (table.api_key_env or url == OPENAI):
+    # OpenAI's key goes to OpenAI, to where the user's environment points, and to this machine; nowhere else unasked.
+    own = table.base_url is None or url == wire.OPENAI or wire.is_loopback(url)
+    key = environ.get(variable, "").strip() if table.api_key_env or own else ""
+    if not key and (table.api_key_env or url == wire.OPENAI):
         raise ModelError(
             f"model {name}: no key: set it with: export {variable}=… (then evogit models check)", fatal=True
         )
@@ -408,7 +267,7 @@ def connect(
         headers["api-key"] = key
     try:
         _ = urllib.parse.urlsplit(url).port  # httpx finds out with the first request, by an error of its own
-        http = _http_client(table, url, proxy_for(url, environ))
+        http = wire.http_client(url, wire.proxy_for(url, environ), table.timeout, table.max_concurrency)
         client = openai.AsyncOpenAI(
             api_key=key,
             base_url=url,

@@ -145,6 +145,8 @@ def read_hunks(reply: str, count: int, limits: Limits = Limits()) -> list[bytes]
     for piece in re.split(r"(?m)^(?=\W{0,6}CONFLICT\s+\d)", text):
         head = re.match(r"\W{0,6}CONFLICT\s+(\d{1,3})", piece)
         blocks = fenced(piece)
+        if head and blocks and not blocks[0].closed:
+            raise ReplyError("the reply was cut off inside a block; be brief", Reason.UNPARSABLE)
         if head and blocks:
             found.setdefault(int(head[1]), blocks[0].text)
     if not found and count == 1 and (blocks := fenced(text)):

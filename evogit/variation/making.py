@@ -9,6 +9,7 @@ from pathlib import Path
 from evogit.catalog import Agent
 from evogit.errors import DefinitionError
 from evogit.models.desk import Desk
+from evogit.variation.command import Command
 from evogit.variation.cross import Cross
 from evogit.variation.lines import Lines
 from evogit.variation.model import Mutate
@@ -26,7 +27,6 @@ class Workshop:
     desk: Desk
     editable: Callable[[str], bool]
     environ: Mapping[str, str]
-    scratch: Path
     hidden: tuple[Path, ...] = ()
 
 
@@ -51,6 +51,8 @@ def make(agent: Agent, workshop: Workshop | None = None) -> Variation:
     if agent.operator in OFFLINE:
         return OFFLINE[agent.operator](arms)
     assert workshop is not None, "agents that ask a model or a program need a workshop"
+    if agent.operator == "command":
+        return Command(agent, workshop.environ, workshop.editable, workshop.hidden, workshop.desk)
     if agent.operator == "cross":
         return Cross(agent, workshop.desk)
     if agent.operator == "mutate":

@@ -57,7 +57,7 @@ def _expanded(line: str) -> str:
 
 def plain(line: str) -> str:
     """A line without what fonts, editors and broken encodings make of it."""
-    return line.translate(_TYPOGRAPHY).strip()
+    return line.strip() if line.isascii() else line.translate(_TYPOGRAPHY).strip()
 
 
 def _trimmed(search: Sequence[str], new: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -179,6 +179,13 @@ def like_section(new: Sequence[str], old: Sequence[str]) -> list[str]:
     ]
 
 
+def untabbed(new: Sequence[str], old: Sequence[str]) -> list[str]:
+    """`new` with blanks for the tabs it is indented by, where the file `old` has none."""
+    if not any(line.startswith("\t") for line in new) or any(line.startswith("\t") for line in old):
+        return list(new)
+    return [indent(line).expandtabs(4) + line.lstrip(" \t") for line in new]
+
+
 def _absolute(first: str, rest: Sequence[str], begun: str) -> bool:
     """Whether only the first line lost its indentation: the others stand at least as deep as the old text began."""
     if not rest:
@@ -190,9 +197,11 @@ def _absolute(first: str, rest: Sequence[str], begun: str) -> bool:
     return not (opens and _width(indent(rest[0])) <= level)
 
 
-def nearest(lines: Sequence[str], wanted: Sequence[str], new: Sequence[str] = ()) -> str:
+def nearest(
+    lines: Sequence[str], wanted: Sequence[str], new: Sequence[str] = (), quoted: str = "the SEARCH text"
+) -> str:
     """What to tell a model that quoted from memory: the place that is most alike, if one is."""
-    told = "the SEARCH text is not in the file"
+    told = f"{quoted} is not in the file"
     if not wanted:
         return f"{told}: it is empty"
     given = [line.strip() for line in new if line.strip()]
@@ -206,7 +215,7 @@ def nearest(lines: Sequence[str], wanted: Sequence[str], new: Sequence[str] = ()
     end = min(len(lines), at + min(len(wanted), SHOWN))
     numbers = f"line {at + 1}" if end == at + 1 else f"lines {at + 1}-{end}"
     shown = "\n".join(line[:300] for line in lines[at:end])
-    return f"{told}. Did you mean these lines ({numbers})? SEARCH must have whole lines exactly as they are:\n{shown}"
+    return f"{told}. Did you mean these lines ({numbers})? Quote whole lines, exactly as they are:\n{shown}"
 
 
 def _most_alike(stripped: Sequence[str], text: Sequence[str]) -> int:

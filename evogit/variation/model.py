@@ -97,7 +97,7 @@ def _window(files: Mapping[str, bytes], rng: random.Random) -> tuple[str, int, i
     if not names:
         raise VariationError("no editable file has any text")
     path = rng.choice(names)
-    count = len(files[path].splitlines())
+    count = len(files[path].split(b"\n"))
     start = rng.randint(0, max(0, count - WINDOW))
     return path, start, min(count, start + WINDOW)
 

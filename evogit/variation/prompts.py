@@ -130,5 +130,5 @@ def show_section(data: bytes, section: Section, around: int = 20) -> str:
 
 def show_numbered(data: bytes, start: int, end: int) -> str:
     """Lines with their numbers, as a line edit names them."""
-    lines = data.decode("utf-8", "replace").splitlines()
+    lines = data.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
     return "\n".join(f"{n + 1}: {lines[n]}" for n in range(start, min(end, len(lines))))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from evogit.values import Reason
-from evogit.variation.matching import like_section
+from evogit.variation.matching import like_section, untabbed
 from evogit.variation.reply_edits import command
 from evogit.variation.reply_paths import heading, info_path, mentioned
 from evogit.variation.reply_text import (
@@ -25,6 +25,8 @@ from evogit.variation.reply_work import Editable, Files, Work
 
 WHOLE_FILES = "path/of/the/file\n```\nthe whole file\n```"
 SECTION = "```\nthe new text of the section, all of it\n```"
+
+AROUND = 200  # lines before and after a section that a model may have returned with it
 
 _MARK = re.compile(r"^\s{0,12}(?:<{5,9}|>{5,9}) ?section (begins|ends)\s*$", re.I)
 _CODE = re.compile(r"^(?:[ \t]{2,60}\S|[@\w].{0,300}[:;{(=]|[}\])])", re.MULTILINE)
@@ -161,9 +163,11 @@ def _new_section(new: list[str], old: Sequence[str], start: int, end: int) -> It
     """The lines that replace [start, end): without what belongs around them, indented and spaced like the old ones."""
     inside = old[start:end]
     new = _between_marks(ungutter(new, frozenset(inside)))
-    new = _without_context(new, old, start, end)
+    new = untabbed(_without_context(new, old, start, end), old)
+    _refuse_outside(new, old, start, end)
     new = like_section(refuse_elision(new, inside), inside)
-    crlf = "\r" if inside and all(line.endswith("\r") for line in inside[: len(inside) - (end >= len(old))]) else ""
+    ended = old[start : min(end, len(old) - 1)]  # the last line has no end whose style could be kept
+    crlf = "\r" if ended and all(line.endswith("\r") for line in ended) else ""
     lead = next((n for n, line in enumerate(inside) if line.strip()), 0)
     tail = next((n for n, line in enumerate(reversed(inside)) if line.strip()), 0)
     full = [n for n, line in enumerate(new) if line.strip()]
@@ -181,15 +185,32 @@ def _between_marks(lines: list[str]) -> list[str]:
 
 def _without_context(new: list[str], old: Sequence[str], start: int, end: int) -> list[str]:
     """A model that was shown lines around the section may return them with it: they would be there twice."""
-    for size in sorted({start, *range(3, min(start, 200) + 1)}, reverse=True):
-        if 3 <= size < len(new) and _told(new[:size]) and new[:size] == list(old[start - size : start]):
+    inside = _bare_lines(old[start:end])
+    before, after = _bare_lines(old[max(0, start - AROUND) : start]), _bare_lines(old[end : end + AROUND])
+    firsts = [n for n, line in enumerate(new) if n and inside and line.strip() == inside[0]][:1]
+    for size in [*firsts, start, *range(min(start, AROUND), 2, -1)]:
+        same = size in firsts and (told := _bare_lines(new[:size])) and before[-len(told) :] == told
+        if same or (_told(new[:size]) and size < len(new) and new[:size] == list(old[start - size : start])):
             new = new[size:]
             break
-    after = len(old) - end
-    for size in sorted({after, after - 1, *range(3, min(after, 200) + 1)}, reverse=True):
-        if 3 <= size < len(new) and _told(new[-size:]) and new[-size:] == list(old[end : end + size]):
+    rest = len(old) - end
+    lasts = [n for n, line in enumerate(reversed(new)) if n and inside and line.strip() == inside[-1]][:1]
+    for size in [*lasts, rest, rest - 1, *range(min(rest, AROUND), 2, -1)]:
+        same = size in lasts and (told := _bare_lines(new[-size:])) and after[: len(told)] == told
+        if same or (0 < size < len(new) and _told(new[-size:]) and new[-size:] == list(old[end : end + size])):
             return new[:-size]
     return new
+
+
+def _refuse_outside(new: Sequence[str], old: Sequence[str], start: int, end: int) -> None:
+    """What a module defines elsewhere must not be defined again in the section."""
+    inside, outside = frozenset(old[start:end]), frozenset([*old[:start], *old[end:]])
+    for line in new:
+        if line in outside and line not in inside and re.match(r"(?:def|class|async def) \w{1,200}", line):
+            raise ReplyError(
+                f"send the section only: {line.strip()[:200]!r} stands outside of it, and would be there twice",
+                Reason.UNPARSABLE,
+            )
 
 
 def _told(lines: Sequence[str]) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from evogit.errors import VariationError
 from evogit.values import Reason
-from evogit.variation.matching import NOT_UTF8, Missing, indent, like_section, nearest, plain, replace_once
+from evogit.variation.matching import NOT_UTF8, Missing, indent, like_section, nearest, plain, replace_once, untabbed
 from evogit.variation.reply_text import Limits, ReplyError, clean, encodable, nothing, refuse_elision
 from evogit.variation.reply_work import Editable, Files, Work, decoded
 
@@ -20,6 +20,7 @@ TRIED = 20  # braces at which an object may begin
 LINE_EDIT = '{"path": "…", "search": "12: the line as it is", "replace": "the line as it should be"}'
 
 _NUMBERED = re.compile(r"\s{0,8}(?:line )?(\d{1,7})\s?[:|]\s?(.*)", re.DOTALL)
+_ENDS = ":,;{ "  # what a model may forget at the end of a line that it quotes
 _OTHER_NAMES = {"search": ("find", "old", "line", "original"), "replace": ("replacement", "new", "replace_with")}
 
 
@@ -53,7 +54,8 @@ def read_line_edit(
     if found is None or search is None or new is None:
         raise nothing(text, LINE_EDIT)
     if found.get("path") not in (None, "", path, "./" + path):
-        work.check(encodable(str(found["path"])))
+        if isinstance(found["path"], str):
+            work.check(encodable(found["path"]))
         raise ReplyError(f"only {path} may change this time", Reason.FORBIDDEN)
     path = work.check(path)
     work.put(path, _edited(path, work.text(path), search, new))
@@ -84,7 +86,7 @@ def _edited(path: str, text: str, search: str, replace: str) -> str:
     if new and not number.match(old):
         new = [match[1] if n < 1 and (match := number.match(line)) else line for n, line in enumerate(new)]
     end = "\r" if old.endswith("\r") else ""
-    lines[at : at + 1] = [line + end for line in _indented(refuse_elision(new, lines), old)]
+    lines[at : at + 1] = [line + end for line in _indented(untabbed(refuse_elision(new, lines), lines), old)]
     return "\n".join(lines)
 
 
@@ -97,12 +99,15 @@ def _indented(new: list[str], old: str) -> list[str]:
 def _line_named(search: str, lines: Sequence[str]) -> int:
     numbered = _NUMBERED.fullmatch(search)
     number = int(numbered[1]) if numbered else 0
-    places = [n for n, line in enumerate(lines) if plain(line) == plain(search) and line.strip()]
+    wanted = plain(search)
+    places = [n for n, line in enumerate(lines) if wanted and plain(line) == wanted]
     if not places and numbered:
         wanted = plain(numbered[2])
         if 0 < number <= len(lines) and wanted and plain(lines[number - 1]) == wanted:
             return number - 1
         places = [n for n, line in enumerate(lines) if wanted and plain(line) == wanted]
+    if not places and (open_ended := wanted.rstrip(_ENDS)):
+        places = [n for n, line in enumerate(lines) if plain(line).rstrip(_ENDS) == open_ended]
     if len(places) == 1:
         return places[0]
     text = (numbered[2] if numbered else search).strip()[:200]
@@ -112,8 +117,8 @@ def _line_named(search: str, lines: Sequence[str]) -> int:
     if 0 < number <= len(lines):
         there = lines[number - 1].strip()[:200].translate(NOT_UTF8)
         raise ReplyError(f'"search": line {number} is not {text!r} but {there!r}', Reason.NOT_FOUND)
-    told = nearest(lines, [text]).replace("the SEARCH text", "that line")
-    raise ReplyError(f'"search": {text!r}: {told}', Reason.NOT_FOUND)
+    told = nearest(lines, [text], quoted=f'"search": {text!r}')
+    raise ReplyError(told, Reason.NOT_FOUND)
 
 
 def find_json(text: str, wanted: Sequence[str]) -> dict[str, Any] | None:
@@ -182,13 +187,18 @@ def read_verdict(reply: str, limits: Limits = Limits()) -> tuple[Preference, str
     text = clean(reply, limits)
     found = find_json(text, ("verdict",))
     if found and "verdict" in found:
-        said, reason = str(found["verdict"]), encodable(str(found.get("reason") or ""))
+        said, reason = _words(found["verdict"]), encodable(_words(found.get("reason")))
     else:
         said, reason = _verdict_in_words(text)
     verdict = _VERDICTS.get(said.strip().strip("\"'`*.! ").lower())
     if verdict is None:
         raise nothing(text, VERDICT)
     return verdict, " ".join(reason[:4000].split())[:500]
+
+
+def _words(value: object) -> str:
+    """A string as it is, and the numbers 1 and 2; anything else is no answer."""
+    return value if isinstance(value, str) else str(value) if value in (1, 2) else ""
 
 
 def _verdict_in_words(text: str) -> tuple[str, str]:

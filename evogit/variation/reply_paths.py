@@ -16,6 +16,7 @@ _ENDINGS = re.compile(
     r"asm|s|proto|lock|j2|jinja|ipynb|tf)$",
     re.IGNORECASE,
 )
+_BARE = frozenset({"Makefile", "Dockerfile", "LICENSE"})
 _LABEL = re.compile(
     r"(?:\d{1,3}[.)]\s+)?(?:(?:(?:new |updated |modified |full |complete )?file(?: ?name| ?path)?|path|create|update|"
     r"edit|modify|title|src)(?:\s*[:=][*_ ]*|\s+)|\d{1,3}[.)]\s+)",
@@ -51,9 +52,11 @@ def _pathlike(text: str, marked: bool) -> bool:
         return False
     if re.search(r"[()=<>{}|]|,\s", text) or text.count(" ") > 6:
         return False
-    if "/" in text or "\\" in text or text.lower().startswith(".git"):
-        return bool(re.search(r"\w", text)) or text.startswith("..")
-    return bool(re.search(r"[^.\s]\.[A-Za-z]\w{0,9}[. ]*$", text)) or (marked and text in ("Makefile", "Dockerfile"))
+    if re.search(r"[^.\s]\.[A-Za-z]\w{0,9}[. ]*$", text):
+        return True
+    # Without an ending: `Input/Output` may be any heading, so it takes a mark, or the look of an attempt to get out.
+    escape = text.startswith((".", "/", "~")) or "\\" in text or ".." in text or "git~" in text.lower()
+    return bool((marked and "/" in text) or (escape and re.search(r"\w|\.\.", text)) or (marked and text in _BARE))
 
 
 def mentioned(line: str, known: Container[str]) -> str | None:

@@ -99,7 +99,8 @@ class Work:
         old = self.text(path)
         known = old.split("\n")
         text = "\n".join(refuse_elision(ungutter(body.split("\n"), frozenset(known)), known))
-        self.put(path, text.removesuffix("\n") if old and not old.endswith("\n") else text)
+        # Blank lines at the end are the file's own affair.
+        self.put(path, text.rstrip("\n") + old[len(old.rstrip("\n")) :] if old.strip("\n") else text)
 
     def edit(self, path: str, sides: Sequence[tuple[list[str], list[str]]]) -> None:
         """One SEARCH/REPLACE block. `sides`: the ways to read it, the shortest SEARCH first."""

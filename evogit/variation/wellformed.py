@@ -9,9 +9,14 @@ import tomllib
 import warnings
 from collections.abc import Mapping
 
+import yaml
+
 from evogit.values import Changes
 
 LARGEST = 2 << 20  # bytes that are looked at
+SLOW = 64 << 10  # bytes, for parsers written in Python: the event loop waits for them
+DOTS = 500  # in a line of TOML: tomllib takes quadratic time on a dotted key (a minute for 200 kB)
+SHOWN = 200  # characters of the offending line
 
 
 def problem(files: Mapping[str, bytes], changes: Changes) -> str:
@@ -38,12 +43,18 @@ def _wrong(path: str, data: bytes) -> str:
         elif path.endswith(".json"):
             json.loads(data)
         elif path.endswith(".toml"):
-            tomllib.loads(data.decode())
+            if len(data) <= SLOW and all(line.count(b".") <= DOTS for line in data.splitlines()):
+                tomllib.loads(data.decode())
+        elif path.endswith((".yaml", ".yml")) and len(data) <= SLOW:
+            for _ in yaml.compose_all(data.decode(), yaml.SafeLoader):  # composed only: tags may be anybody's
+                pass
     except SyntaxError as error:
-        line = f"\n{error.text.rstrip()}" if error.text else ""
-        return f":{error.lineno or 1}: {error.msg}{line}"
-    except (ValueError, RecursionError, MemoryError) as error:
-        return f": {error or type(error).__name__}"
+        line = f"\n{error.text.rstrip()[:SHOWN]}" if error.text else ""
+        return f":{error.lineno or 1}:{error.offset or 1}: {error.msg[:SHOWN]}{line}"
+    except (RecursionError, MemoryError):
+        return ": nested too deeply"
+    except (ValueError, yaml.YAMLError) as error:
+        return f": {str(error)[:SHOWN]}"
     return ""
 
 

@@ -34,6 +34,8 @@ OWNERS = {
     "click": ("evogit/cli/",),
     "rich": ("evogit/cli/",),
     "openai": ("evogit/models/openai.py",),
+    "httpx2": ("evogit/models/openai.py", "evogit/models/wire.py"),
+    "jinja2": ("evogit/models/prompt.py",),
     "git": ("evogit/store/repository.py", "evogit/store/remote.py"),
     "pygit2": ("evogit/store/",),
     "networkx": ("evogit/phylogeny/",),

@@ -113,7 +113,7 @@ def test_models_merge_key_by_key(tmp_path: Path) -> None:
     ("text", "line", "key", "expected"),
     [
         ("[budgt]\ncandidates = 1", 1, "budgt", "unknown key, did you mean 'budget'?"),
-        ("[budget]\n\ncandidate = 1", 3, "budget.candidate", "did you mean 'candidates'?; known here: candidates, cost"),
+        ("[budget]\n\ncandidate = 1", 3, "budget.candidate", "did you mean 'candidates'?; known here: candidates"),
         ("[budget]\ncandidates = 0", 2, "budget.candidates", "greater than or equal to 1, not 0"),
         ('[budget]\nseconds = "4 hours"', 2, "budget.seconds", '"4h"'),
         ('[evolution]\npolicy = "papers"', 2, "evolution.policy", "'paper', 'tournament', 'best-of-n' or 'greedy'"),
