@@ -138,6 +138,10 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     report = yield
     if _IN_CI and report.skipped and isinstance(report.longrepr, tuple):
         reason = report.longrepr[2].lower().replace("bwrap", "bubblewrap")
+        if "cannot be installed here" in reason or "which is not installed" in reason:
+            report.outcome = "failed"
+            report.longrepr = f"skipped in CI, where it can be installed: {reason}"
+            return report
         if "bubblewrap" in reason and "bubblewrap" not in _CI_WITHOUT:
             report.outcome = "failed"
             report.longrepr = f"skipped in CI, where bubblewrap can be installed: {reason}"

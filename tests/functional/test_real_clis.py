@@ -56,12 +56,12 @@ def evolve(at: Path, agent: str, folder: Path) -> dict[str, Any]:
             "--candidates",
             "1",
             "--seconds",
-            "90",
+            "150",
             "--plain",
         ],
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=300,
         check=False,
         env={**os.environ, "OPENAI_API_KEY": KEY, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"},
     )
@@ -79,7 +79,7 @@ def test_mini_swe_agent(tmp_path: Path) -> None:
         "mini-swe-agent",
         ".venv/bin/mini",
         [sys.executable, "-m", "venv", ".venv"],
-        [".venv/bin/pip", "install", "-q", "--disable-pip-version-check", "mini-swe-agent"],
+        [".venv/bin/pip", "install", "-q", "--disable-pip-version-check", "mini-swe-agent", "mcp"],
     )
 
     def answer(body: dict[str, Any]) -> Answer:
