@@ -151,6 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--sandbox", choices=["auto", "limits"], default="auto")
     parser.add_argument("--folder", type=Path, help="where the repositories go (default: the temporary folder)")
+    parser.add_argument("--agents", type=int, default=500, help="model-driven agents in flight (0: leave that out)")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="evogit-bench-", dir=asked.folder))
@@ -170,6 +171,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\n{files} files, {asked.jobs} jobs")
         for name, value in row.items():
             print(f"  {name:<32}{value:>12,.2f}")
+    if asked.agents:
+        from benchmarks.agents import main as crowd
+
+        print()
+        crowd(asked.agents, 8 * asked.agents)
     return 0
 
 

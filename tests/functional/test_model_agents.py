@@ -340,3 +340,36 @@ def test_models_check_tells_what_works_and_what_does_not(tmp_path: Path) -> None
     assert "tokens/s" in out
     assert "nowhere: model nowhere: connection refused at http://127.0.0.1:9/v1" in out
     assert "export NO_SUCH_KEY=" in out
+
+
+ASKS = """
+import json, os, urllib.request
+
+
+def evaluate(folder, epoch=0, stage="main"):
+    body = {"model": os.environ["EVOGIT_MODEL"], "messages": [{"role": "user", "content": "Say a number."}]}
+    request = urllib.request.Request(
+        os.environ["OPENAI_BASE_URL"] + "/chat/completions",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json", "Authorization": "Bearer " + os.environ["OPENAI_API_KEY"]},
+    )
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        said = json.load(answer)["choices"][0]["message"]["content"]
+    space = {}
+    exec((folder / "program.py").read_text(), space)
+    return {"score": float(said) - abs(space["answer"](1) - 10), "feedback": os.environ["OPENAI_API_KEY"]}
+"""
+
+
+@pytest.mark.skipif(not Path("/usr/bin/bwrap").exists(), reason="needs bubblewrap")
+def test_a_program_under_evaluation_asks_its_model_and_is_billed(tmp_path: Path) -> None:
+    with ChatServer(reply="5") as server:
+        at = project(tmp_path, server.url, evaluate=ASKS, task='model = "fast"\nmodel_requests = 2')
+        evogit(at, "run", "--agents", "tinker:2", "--candidates", "4", "--deterministic", "-q")
+    assert all(KEY in request.headers["authorization"] for request in server.requests)
+    assert status(at)["best"]["score"] <= 5.0
+    roles = json.loads(evogit(at, "stats", "--json"))["spent"]["role"]
+    assert set(roles) == {"candidate"}
+    assert roles["candidate"]["cost"] > 0
+    assert "evogit" in evogit(at, "show", "base")
+    assert objects_with(at, KEY) == []
