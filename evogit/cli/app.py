@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from evogit import __version__
-from evogit.cli import best, catalog, checks, configure, demo, found, log, run, show, status
+from evogit.cli import best, catalog, checks, configure, demo, export, found, graph, log, run, show, status
 
 app = typer.Typer(
     name="evogit",
@@ -43,6 +43,8 @@ app.command("status")(status.status)
 app.command("log")(log.log)
 app.command("show")(show.show)
 app.command("diff")(show.diff)
+app.command("graph")(graph.graph)
+app.command("export")(export.export)
 app.command("best")(best.best)
 app.command("tasks")(catalog.tasks)
 app.command("agents")(catalog.agents)

@@ -99,9 +99,8 @@ def _node(history: History, i: int, links: tuple[Link, ...], folded: int, genera
     parents = history.parents(i)
     change = None
     if parents and facts.score is not None:
-        before = history.facts(parents[0])
-        if before.score is not None and before.epoch == facts.epoch:
-            change = facts.score - before.score
+        before = history.facts(parents[0]).score_on(facts.scale)
+        change = None if before is None else facts.score - before
     names = [facts.agent] if i in history.living and facts.agent else []
     names += [history.promoted[i]] if i in history.promoted else []
     return Node(
@@ -208,5 +207,7 @@ def _groups(history: History, selected: Mask) -> Iterable[Mask]:
     yield mask(i for tip in history.promoted for i in history.first_parent_path(tip))
     yield remarkable(history, selected)
     yield ancestors_of(history, _tips(history))
-    yield np.fromiter((history.facts(i).decision == "accepted" for i in range(len(history))), np.bool_, len(history))
+    if history.base is not None:  # plain history has no decisions, and asking it for facts reads every commit
+        accepted = (history.facts(i).decision == "accepted" for i in range(len(history)))
+        yield np.fromiter(accepted, np.bool_, len(history))
     yield everything(history)

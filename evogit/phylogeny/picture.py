@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from evogit.values import NOTHING, Direction, Oid
 
-KINDS = ("best", "promoted", "pruned", "living", "start", "accepted", "rejected", "commit")
+KINDS = ("best", "promoted", "pruned", "start", "living", "accepted", "rejected", "commit")
 """What a node is first of all, the most remarkable first; `Node.marks` holds all that are true."""
 
 
