@@ -29,6 +29,9 @@ class Facts:
 
     `decision` is "accepted" or a `Reason`; it is empty for commits that no journal speaks of. `seconds` and `cost` are
     the evaluation's wall-clock time and the models' price; `step` counts the candidates of its run, -1 if unknown.
+
+    Scores compare only on one `scale`: under the same evaluator, in the same epoch. `scores` has what this version
+    earned on every scale it was measured on, when there are several.
     """
 
     agent: str = ""
@@ -47,6 +50,11 @@ class Facts:
     step: int = -1
     epoch: int = 0
     summary: str = ""
+    scale: str = ""
+    scores: Mapping[str, float] = field(default_factory=lambda: NOTHING)
+
+    def score_on(self, scale: str) -> float | None:
+        return self.score if scale == self.scale else self.scores.get(scale)
 
 
 NO_FACTS = Facts()
@@ -309,7 +317,7 @@ class History:
 
     def _attributes(self, i: int) -> dict[str, Any]:
         facts = self.facts(i)
-        found = {key: getattr(facts, key) for key in Facts.__dataclass_fields__ if key != "metrics"}
+        found = {key: getattr(facts, key) for key in Facts.__dataclass_fields__ if key not in ("metrics", "scores")}
         known = {key: value for key, value in found.items() if value != getattr(NO_FACTS, key)}
         known |= {f"metric.{name}": value for name, value in facts.metrics.items()}
         known |= {"time": int(self.times[i]), "generation": int(self.generations[i])}
