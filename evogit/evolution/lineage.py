@@ -17,25 +17,12 @@ from evogit.evolution.plain import from_commit, plain_history, subject
 from evogit.evolution.population import Population
 from evogit.evolution.session import living_refs, read_journals, read_population
 from evogit.phylogeny.history import Facts, History
+from evogit.phylogeny.steps import Attempt
 from evogit.store import refs
 from evogit.store.commitgraph import read_commits
 from evogit.store.journal import Entry
 from evogit.store.objects import Objects
 from evogit.values import NOTHING, Oid
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """Steps that left no commit: rejected before anything ran. `reason` says why, `count` how many of the kind."""
-
-    definition: str
-    operator: str
-    model: str
-    reason: str
-    count: int = 1
-    seconds: float = 0.0
-    cost: float = 0.0
-    tokens: int = 0
 
 
 @dataclass(frozen=True)
