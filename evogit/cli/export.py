@@ -12,7 +12,8 @@ from evogit.cli.place import Directory, Json, Place, RunName, here, print_json
 from evogit.cli.selection import Accepted, Lineage, Living, MaxNodes, Since, history_of, selection
 
 if TYPE_CHECKING:
-    pass
+    from evogit.phylogeny.history import History, Mask
+    from evogit.phylogeny.picture import Picture
 
 
 def export(
@@ -59,7 +60,7 @@ def export(
     )
     shown = at_most(history, selected, max_nodes or chosen.limit or len(history))
     picture = draw(history, selected, shown, run=name, task=_task(place) if name else "")
-    data = render(chosen, picture)
+    data = _page(place, history, selected, picture) if chosen.name == "html" else render(chosen, picture)
     if output is None or output == Path("-"):
         sys.stdout.buffer.write(data)
         return
@@ -74,6 +75,15 @@ def export(
         print_json(about)
     else:
         print(f"{target}: {chosen.name}, {picture.counts}")
+
+
+def _page(place: Place, history: History, selected: Mask, picture: Picture) -> bytes:
+    from evogit.evolution.details import look_in
+    from evogit.phylogeny.curves import curves
+    from evogit.phylogeny.formats import html
+
+    look = look_in(place.objects(), picture.run or None)
+    return html.render(picture, look, curves(history, selected)).encode()
 
 
 def _task(place: Place) -> str:
