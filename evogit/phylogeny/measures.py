@@ -45,19 +45,20 @@ def mean_pairwise_distance(history: History, heads: Sequence[int]) -> float:
     return float(history.all_distances(different).sum()) / (k * (k - 1)) if k > 1 else 0.0
 
 
-def distinctiveness(history: History, heads: Sequence[int], lengths: Sequence[float] | None = None) -> dict[int, float]:
-    """Each head's share of the evolution it embodies: fair proportion (Redding 2003; Isaac et al. 2007).
+def distinctiveness(history: History, heads: Sequence[int], *, rooted: bool = False) -> dict[int, float]:
+    """Each head's share of the evolution the `heads` embody: fair proportion (Redding 2003; Isaac et al. 2007).
 
-    Every commit's length (one unless `lengths` says otherwise) is shared equally by the heads that descend from it. On
-    trees that is the textbook measure; on any graph it is the Shapley value of rooted phylogenetic diversity (Fuchs and
-    Jin 2015), so the shares add up to it. Roots have no edge above them and count nothing.
+    Every step is shared equally by the heads that descend from it, so the shares add up to the phylogenetic diversity.
+    On trees that is the textbook measure; on any graph it is, if `rooted`, the Shapley value of that diversity (Fuchs
+    and Jin 2015). phylotrackpy adds the time since each version was born, which our living have not spent evolving.
     """
     different = list(dict.fromkeys(heads))
-    weights: dict[int, float] = defaultdict(float)
+    everyone = (1 << len(different)) - 1
+    weights: Counter[int] = Counter()
     above = history.first_parents.tolist()
     for i, word in enumerate(history.reached(different)):
-        if word and above[i] >= 0:
-            weights[word] += 1.0 if lengths is None else lengths[i]
+        if word and (above[i] >= 0 if rooted else word != everyone):
+            weights[word] += 1
     shares = dict.fromkeys(different, 0.0)
     for word, weight in weights.items():
         owners = [head for bit, head in enumerate(different) if word >> bit & 1]

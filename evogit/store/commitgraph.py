@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +63,8 @@ def read_commits(objects: Objects, tips: Iterable[Oid], floor: Iterable[Oid] = (
     together = _append(known, fresh, number, stop) if fresh else _cut(known, number, stop)
     rank = {oid: len(known.oids) + k for k, oid in enumerate(fresh)}
     heads = [rank[oid] if oid in rank else number[oid] for oid in wanted]
-    return _canonical(_reachable(together, [head for head in heads if head is not None]))
+    found = _reachable(together, [head for head in heads if head is not None])
+    return _canonical(_counted_anew(found) if stop else found)
 
 
 class _Numbers:
@@ -267,7 +268,7 @@ def _cut(commits: Commits, number: _Numbers, stop: set[bytes]) -> Commits:
     targets = commits.targets[np.repeat(keep, counts)]
     counts[rows] = 0
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
-    return Commits(commits.oids, offsets, targets, commits.times, commits.generations)
+    return replace(commits, offsets=offsets, targets=targets)
 
 
 # Order
@@ -292,6 +293,15 @@ def _reachable(commits: Commits, heads: list[int]) -> Commits:
                 seen[parent] = 1
                 pending.append(parent)
     return _permuted(commits, np.flatnonzero(np.frombuffer(seen, dtype=np.bool_)))
+
+
+def _counted_anew(commits: Commits) -> Commits:
+    """With generations counted from the roots there are now."""
+    offsets, targets = commits.offsets.tolist(), commits.targets.tolist()
+    found = [0] * len(commits.oids)
+    for i in np.argsort(commits.generations, kind="stable").tolist():  # parents came before children there
+        found[i] = max((found[p] + 1 for p in targets[offsets[i] : offsets[i + 1]]), default=0)
+    return replace(commits, generations=np.array(found, dtype=np.int32))
 
 
 def _canonical(commits: Commits) -> Commits:
