@@ -42,4 +42,5 @@ def quoted(text: str) -> str:
 
 def _escaped(text: str) -> str:
     # Graphviz decodes HTML entities in labels too; an ampersand of the repository's must stay one.
-    return text.replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"')
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return text.replace("\\", "\\\\").replace('"', '\\"')

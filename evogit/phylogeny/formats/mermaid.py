@@ -21,7 +21,7 @@ BRACKETS = {"best": ("([", "])"), "promoted": ("{{", "}}"), "start": ("[[", "]]"
 
 
 def render(picture: Picture) -> str:
-    lines = [f"%% {_comment(picture.title)}: {picture.counts}", "flowchart TD"]
+    lines = [f"%% {_escaped(line(picture.title))}: {picture.counts}", "flowchart TD"]
     for at, node in enumerate(picture.nodes):
         before, after = BRACKETS.get(node.kind, ("[", "]"))
         lines.append(f'  n{at}{before}"{_label(node)}"{after}:::{node.kind}_')
@@ -45,8 +45,3 @@ def _label(node: Node) -> str:
 def _escaped(text: str) -> str:
     """Everything but letters, digits and harmless marks as a numbered entity: no Markdown, HTML or end of label."""
     return re.sub(r"[^\w .:,+/–-]|_", lambda found: f"#{ord(found.group())};", text)
-
-
-def _comment(text: str) -> str:
-    # Braces in a comment would be read as a directive.
-    return line(text).replace("{", "(").replace("}", ")")

@@ -57,4 +57,4 @@ def _label(node: Node, order: int, hybrid: int | None) -> str:
 
 def _safe(text: str) -> str:
     """A comment ends at a bracket, a field at a colon; Newick has no way to write them inside."""
-    return "".join("_" if mark in "[](){}:;,='\"&#" else mark for mark in line(text, 60))
+    return "".join("_" if mark in "[](){}<>:;,='\"&#" else mark for mark in line(text, 60))

@@ -18,5 +18,5 @@ def xml(text: str) -> str:
 
 def line(text: str, width: int = 0) -> str:
     """`text` in one line without control and direction characters, cut to `width` characters if that is not 0."""
-    text = _CONTROLS.sub(" ", text).encode("utf-8", "replace").decode().strip()
+    text = _NOT_XML.sub("\ufffd", _CONTROLS.sub(" ", text)).strip()
     return text[: width - 1] + "…" if width and len(text) > width else text
