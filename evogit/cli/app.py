@@ -7,7 +7,22 @@ from typing import Annotated
 import typer
 
 from evogit import __version__
-from evogit.cli import best, catalog, checks, configure, demo, export, found, graph, log, run, show, status
+from evogit.cli import (
+    best,
+    catalog,
+    checks,
+    configure,
+    credit,
+    demo,
+    export,
+    found,
+    graph,
+    log,
+    run,
+    show,
+    stats,
+    status,
+)
 
 app = typer.Typer(
     name="evogit",
@@ -45,6 +60,9 @@ app.command("show")(show.show)
 app.command("diff")(show.diff)
 app.command("graph")(graph.graph)
 app.command("export")(export.export)
+app.command("stats")(stats.stats)
+app.command("credit")(credit.credit)
+app.command("bisect")(credit.bisect)
 app.command("best")(best.best)
 app.command("tasks")(catalog.tasks)
 app.command("agents")(catalog.agents)
