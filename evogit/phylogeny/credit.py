@@ -1,8 +1,8 @@
 """Which commit each line and word of a version comes from, and so which agent, operator and model earned it.
 
 Evolved code is often one long line that many hands made, so words are followed as well as lines (as cregit does:
-German, Adams and Stewart 2019). This is ``git blame`` along the lineage, by a walk of our own: at a merge a line follows
-the parent that has it, every commit is looked at once, and the walk ends where the run began.
+German, Adams and Stewart 2019). This is ``git blame`` along the lineage, by a walk of our own: at a merge a line
+follows the parent that has it, every commit is looked at once, and the walk ends where the run began.
 """
 
 from __future__ import annotations
