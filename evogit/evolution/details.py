@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from evogit.errors import StoreError
 from evogit.evolution.session import read_journals
@@ -76,18 +76,24 @@ def _file(objects: Objects, path: str, old: Entry | None, new: Entry | None) -> 
     if left is None or right is None:
         return f"{head}Binary, large or not a file\n"
     # Candidates change little of a long file; what is the same at both ends need not be compared.
-    start = 0
-    while start < min(len(left), len(right)) and left[start] == right[start]:
-        start += 1
-    end = 0
-    while end < min(len(left), len(right)) - start and left[-1 - end] == right[-1 - end]:
-        end += 1
+    start = _alike(left, right)
+    end = _alike(reversed(left[start:]), reversed(right[start:]))
     skipped, tail = max(0, start - 3), max(0, end - 3)
     hunks = difflib.unified_diff(left[skipped : len(left) - tail], right[skipped : len(right) - tail], n=3)
     lines = []
     for line in list(hunks)[2:]:
         lines.append(_moved(line, skipped) if line.startswith("@@") else line)
     return head + "".join(lines)
+
+
+def _alike(left: Iterable[str], right: Iterable[str]) -> int:
+    """How many lines are the same from the beginning."""
+    count = 0
+    for mine, theirs in zip(left, right, strict=False):
+        if mine != theirs:
+            break
+        count += 1
+    return count
 
 
 def _moved(line: str, by: int) -> str:

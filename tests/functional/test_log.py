@@ -13,8 +13,8 @@ from tests.functional.test_exports import evogit
 
 ROW = {
     "commit": "ab12", "score": 0.5, "decision": "accepted", "status": "ok", "agent": "ant-1", "host": "h",
-    "operator": "grow", "model": "", "epoch": 0, "step": 3, "seconds": None, "parents": [], "summary": "Unroll the Loop",
-    "metrics": {"size": 7.0}, "milliseconds": 5,
+    "operator": "grow", "model": "", "epoch": 0, "step": 3, "seconds": None, "parents": [],
+    "summary": "Unroll the Loop", "metrics": {"size": 7.0}, "milliseconds": 5,
 }  # fmt: skip
 
 

@@ -42,6 +42,7 @@
     if (links.order[k] === 0) down[links.from[k]].push(links.to[k]);
   }
   const kinds = nodes.kind.map((n) => words[n]);
+  const continued = new Set(links.from.filter((a, k) => links.order[k] === 0 && nodes.lane[a] === nodes.lane[links.to[k]]));
   const status = (i) => (kinds[i] === "accepted" || kinds[i] === "rejected" ? word("decision", i) || kinds[i] : kinds[i]);
   const distinct = (values) => [...new Set(values)].filter((value) => value !== "").sort();
   const haystack = (i) => [nodes.id[i], nodes.summary[i], word("agent", i), word("operator", i), ...nodes.names[i]].join(" ").toLowerCase();
@@ -83,6 +84,7 @@
   const lines = (keep) => {
     const paths = { tick: [[], []], line: [[], []], gap: [[], []], far: [[], []], merge: [[], []], best: [[], []] };
     const span = keep.size ? Math.max(1e-9, extent(keep)) : 1;
+    const tails = new Map();
     for (let k = 0; k < links.from.length; k++) {
       const a = links.from[k], b = links.to[k];
       if (!keep.has(a) || !keep.has(b)) continue;
@@ -91,11 +93,13 @@
       const kind = links.order[k] ? (links.hidden[k] || rejected ? "far" : "merge") : hung ? "tick" : nodes.liked[b] ? "best" : links.hidden[k] ? "gap" : rejected ? "tick" : "line";
       const [xs, ys] = paths[kind];
       const ax = across(a), ay = upward(a), bx = across(b), by = upward(b);
-      if (hung) { xs.push(bx, bx, null); ys.push(ay, by, null); }
+      if (hung) { xs.push(bx, bx, null); ys.push(ay, by, null); if (!continued.has(a)) tails.set(a, bx); }
       else if (state.y === "lane" && links.order[k] === 0 && ay !== by) { xs.push(ax, Math.min(bx, ax + span / 120), bx, null); ys.push(ay, by, by, null); }
       else if (state.y === "lane" && links.order[k] && bx > ax) curve(xs, ys, ax, ay, bx, by);
       else { xs.push(ax, bx, null); ys.push(ay, by, null); }
     }
+    // A line that ended goes on, thinly, as long as children of its end were tried.
+    for (const [a, x] of tails) { paths.tick[0].push(across(a), x, null); paths.tick[1].push(upward(a), upward(a), null); }
     return paths;
   };
   const extent = (keep) => {
@@ -166,15 +170,23 @@
       const list = kept.filter((i) => kinds[i] === kind);
       traces.push({ type: SCATTER, mode: "markers", x: list.map(across), y: list.map(upward), customdata: list, marker: marker(kind, list, names), hoverinfo: "none" });
     }
-    traces.push(ring());
     Plotly.react(plot, traces, layout(), { responsive: true, displaylogo: false, scrollZoom: true, doubleClick: "reset", modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
     legend(names);
     byId("matching").textContent = kept.length === count ? "" : `${kept.length.toLocaleString("en")} of ${count.toLocaleString("en")} match`;
     table();
   };
-  const ring = () => {
-    const at = state.selected;
-    return { type: SCATTER, mode: "markers", x: at < 0 ? [] : [across(at)], y: at < 0 ? [] : [upward(at)], hoverinfo: "skip", marker: { symbol: "circle-open", size: 22, line: { width: 3 }, color: tone("accent") } };
+  // The mark around the selected node is an element over the plot: to redraw 5,000 nodes for it would be felt.
+  const ring = byId("ring");
+  const placeRing = () => {
+    const { xaxis, yaxis } = plot._fullLayout || {};
+    ring.hidden = true;
+    if (state.selected < 0 || !xaxis || !kept.includes(state.selected)) return true;
+    const x = xaxis.d2p(across(state.selected)), y = yaxis.d2p(upward(state.selected));
+    if (!(x >= 0 && x <= xaxis._length && y >= 0 && y <= yaxis._length)) return false;
+    ring.style.left = `${plot.offsetLeft + plot.clientLeft + xaxis._offset + x}px`;
+    ring.style.top = `${plot.offsetTop + plot.clientTop + yaxis._offset + y}px`;
+    ring.hidden = false;
+    return true;
   };
 
   const axis = (title, extra = {}) => ({ title: { text: title, font: { size: 12 } }, gridcolor: tone("faint"), zeroline: false, linecolor: tone("line"), color: tone("quiet"), ...extra });
@@ -211,7 +223,7 @@
       box.append(made);
       if (kinds.includes("rejected")) entry(tone("bad"), "failed");
     }
-    if (links.order.some((order) => order)) entry(tone("merge"), "crossover");
+    if (links.order.some((order) => order)) entry(tone("merge"), data.run ? "crossover" : "merge");
   };
 
   // --- the card under the pointer
@@ -309,8 +321,8 @@
     panel.append(close, element("h2", body.split("\n")[0] || nodes.summary[i] || short(nodes.id[i])));
     panel.append(facts([
       ["commit", nodes.id[i]], ["is", nodes.marks[i].join(", ") || kinds[i]], ["names", nodes.names[i].join(", ")],
-      ["parents", nodes.parents[i].length ? parents : ""], ["agent", word("agent", i)], ["host", word("host", i)], ["definition", word("definition", i)],
-      ["operator", word("operator", i)], ["model", word("model", i)], ["score", figure(nodes.score[i])], ["change", nodes.change[i] ? change : ""],
+      ["parents", nodes.parents[i].length ? parents : ""], [data.run ? "agent" : "author", word("agent", i)], ["host", word("host", i)], ["definition", word("definition", i)],
+      ["operator", word("operator", i)], ["model", word("model", i)], ["score", nodes.score[i] === null ? "" : figure(nodes.score[i])], ["change", nodes.change[i] ? change : ""],
       ["status", word("status", i)], ["decision", word("decision", i)], ["born", moment(nodes.time[i])],
       ["evaluated in", nodes.seconds[i] ? `${figure(nodes.seconds[i])} s` : ""], ["cost", nodes.cost[i] ? figure(nodes.cost[i]) : ""],
       ["tokens", nodes.tokens[i] || ""], ["epoch", nodes.epoch[i] || ""], ["folded here", nodes.folded[i] || ""],
@@ -350,7 +362,7 @@
   };
   const select = (i, open, focus) => {
     state.selected = i;
-    Plotly.restyle(plot, { x: [[across(i)]], y: [[upward(i)]] }, [plot.data.length - 1]);
+    if (!placeRing()) Plotly.relayout(plot, { "xaxis.autorange": true, "yaxis.autorange": layout().yaxis.autorange ?? true });
     byId("said").textContent = describe(i).filter(Boolean).join(", ");
     if (open || !panel.hidden) openPanel(i, focus);
   };
@@ -479,6 +491,10 @@
   });
   byId("back").addEventListener("click", () => { state.page -= 1; table(); });
   byId("forward").addEventListener("click", () => { state.page += 1; table(); });
+  if (!data.run) {
+    byId("agent").closest("label").firstChild.textContent = "Author ";
+    byId("colour").querySelector("[value=agent]").textContent = "author";
+  }
   const theme = byId("theme");
   const nameTheme = () => { theme.textContent = dark() ? "Light" : "Dark"; theme.setAttribute("aria-pressed", String(dark())); };
   theme.addEventListener("click", () => {
@@ -492,6 +508,8 @@
   charts();
   let pointer = [0, 0];
   addEventListener("mousemove", (event) => (pointer = [event.clientX, event.clientY]), { passive: true });
+  plot.on("plotly_afterplot", placeRing);
+  plot.on("plotly_relayouting", placeRing);
   plot.on("plotly_hover", (event) => {
     const i = event.points[0].customdata;
     if (i !== undefined) showCard(i, ...pointer);

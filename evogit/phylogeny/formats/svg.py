@@ -61,7 +61,11 @@ def arrange(picture: Picture) -> tuple[Layout, frozenset[int]]:
 
 
 def best_lineage(picture: Picture, parent: Sequence[int]) -> frozenset[int]:
-    at = next((at for at, node in enumerate(picture.nodes) if "best" in node.marks), -1)
+    """Positions of the best and its first parents; where nothing has a score, of the youngest of the living."""
+    for mark in ("best", "living"):
+        at = max((at for at, node in enumerate(picture.nodes) if mark in node.marks), default=-1)
+        if at >= 0:
+            break
     found = set()
     while at >= 0:
         found.add(at)
@@ -138,14 +142,20 @@ def _across(board: Board, start: int, end: int) -> str:
 
 def _twigs(picture: Picture, board: Board) -> list[str]:
     ticks: list[str] = []
+    reach: dict[int, float] = {}
     dots: dict[str, list[str]] = {"worse": [], "failed": []}
     for at, node in enumerate(picture.nodes):
         if node.kind != "rejected":
             continue
         x, y = board.x(at), board.y(at)
         if board.layout.hung[at]:
-            ticks.append(f"M{x:.1f} {board.y(node.links[0].parent):.1f}V{y:.1f}")
+            above = node.links[0].parent
+            ticks.append(f"M{x:.1f} {board.y(above):.1f}V{y:.1f}")
+            if board.layout.heir[above] < 0:
+                reach[above] = x
         dots["failed" if node.status not in ("ok", "") else "worse"].append(f"M{x:.1f} {y:.1f}h0")
+    # A line that ended goes on, thinly, as long as children of its end were tried.
+    ticks += [f"M{board.x(at):.1f} {board.y(at):.1f}H{x:.1f}" for at, x in reach.items()]
     wide = f' stroke-width="{max(1.6, board.radius):.3g}"'
     return _path("tick", ticks) + [text for kind, found in dots.items() for text in _path(kind, found, wide)]
 
@@ -232,18 +242,25 @@ def _labels(picture: Picture, board: Board) -> list[str]:
     """Names beside what has one, as far as they do not cover each other; counts of the folded where few are shown."""
     shown: list[str] = []
     taken: dict[int, float] = {}
+    marked: dict[float, list[float]] = {}
+    for at, node in enumerate(picture.nodes):
+        if node.kind not in ("rejected", "accepted", "commit"):
+            marked.setdefault(board.y(at), []).append(board.x(at))
     order = sorted(range(len(picture.nodes)), key=lambda at: (picture.nodes[at].kind != "best", board.x(at)))
     for at in order:
         node, row = picture.nodes[at], round(board.y(at) / 11)
         text = _name(node)
         if not text:
             continue
-        x = board.x(at) + board.radius + 7
+        x, y = board.x(at) + board.radius + 7, board.y(at) + 3.5
+        wide = 6.2 * len(text)
+        if any(x - 8 < other < x + wide for other in marked.get(board.y(at), ())):
+            x, y, row = board.x(at) - wide / 2, board.y(at) - 10, row - 1  # beside it stands another: above it, then
         if x < taken.get(row, -1.0):
             continue
-        taken[row] = x + 6.2 * len(text)
+        taken[row] = x + wide
         weight = ' font-weight="bold"' if node.kind in ("best", "promoted") else ""
-        shown.append(f'<text class="label" x="{x:.1f}" y="{board.y(at) + 3.5:.1f}"{weight}>{xml(text)}</text>')
+        shown.append(f'<text class="label" x="{x:.1f}" y="{y:.1f}"{weight}>{xml(text)}</text>')
     return shown + (_counts(picture, board) if len(picture.nodes) <= 300 else [])
 
 
@@ -287,7 +304,8 @@ def _legend(picture: Picture, board: Board) -> list[str]:
             parts.append(f'<text x="{x + 8}" y="{y + 3.5}">{text}</text>')
             x += 26 + 6.2 * len(text)
     if any(len(node.links) > 1 for node in picture.nodes):
-        parts.append(f'<path class="merge" d="M{x - 4} {y}h16"/><text x="{x + 16}" y="{y + 3.5}">crossover</text>')
+        text = "crossover" if picture.run else "merge"
+        parts.append(f'<path class="merge" d="M{x - 4} {y}h16"/><text x="{x + 16}" y="{y + 3.5}">{text}</text>')
         x += 90
     if any(node.score is not None for node in picture.nodes):
         parts.append(f'<text class="quiet" x="{x}" y="{y + 3.5}">worse</text>')
