@@ -18,12 +18,13 @@ MOST_POINTS = 2_000
 class Curves:
     """Moments are milliseconds since 1970.
 
-    `best`: (moment, score) at each improvement, and at the end. `scores`: (moment, score) of accepted candidates,
+    `best`: (moment, score) at each improvement and at the end, begun anew, after a pair with None, where scores stop
+    being comparable: in a new epoch or under another evaluator. `scores`: (moment, score) of accepted candidates,
     thinned evenly to 2,000. `windows`: the end of each window; `tried` and `accepted`: operator → count in each window.
     `cost`, `tokens`, `seconds`: the sums up to each window's end.
     """
 
-    best: tuple[tuple[int, float], ...] = ()
+    best: tuple[tuple[int, float | None], ...] = ()
     scores: tuple[tuple[int, float], ...] = ()
     windows: tuple[int, ...] = ()
     tried: dict[str, tuple[int, ...]] | None = None
@@ -48,9 +49,9 @@ def curves(history: History, selected: Mask) -> Curves:
     tried: dict[str, list[int]] = {}
     accepted: dict[str, list[int]] = {}
     cost, tokens, seconds = [0.0] * count, [0] * count, [0.0] * count
-    best: list[tuple[int, float]] = []
+    bests: dict[str, list[tuple[int, float | None]]] = {}
+    ends: dict[str, int] = {}
     scores: list[tuple[int, float]] = []
-    scale = found[-1][1].scale
     for when, facts in found:
         window = (when - first) // width
         tried.setdefault(facts.operator, [0] * count)[window] += 1
@@ -59,17 +60,20 @@ def curves(history: History, selected: Mask) -> Curves:
         cost[window] += facts.cost
         tokens[window] += facts.tokens
         seconds[window] += facts.seconds
-        score = facts.score_on(scale)
-        if not good or score is None:
+        ends[facts.scale] = when
+        if not good or facts.score is None:
             continue
-        scores.append((when, score))
-        if not best or better(history.direction, score, best[-1][1]):
-            best.append((when, score))
-    if best:
-        best.append((last, best[-1][1]))
+        scores.append((when, facts.score))
+        steps = bests.setdefault(facts.scale, [])
+        held = steps[-1][1] if steps else None
+        if held is None or better(history.direction, facts.score, held):
+            steps.append((when, facts.score))
+    best = [
+        pair for scale, steps in bests.items() for pair in (*steps, (ends[scale], steps[-1][1]), (ends[scale], None))
+    ]
     thin = np.unique(np.linspace(0, len(scores) - 1, min(len(scores), MOST_POINTS)).round().astype(np.int64)).tolist()
     return Curves(
-        tuple(best),
+        tuple(best[:-1]),
         tuple(scores[i] for i in thin),
         tuple(min(first + width * (window + 1), last) for window in range(count)),
         {name: tuple(counts) for name, counts in sorted(tried.items())},

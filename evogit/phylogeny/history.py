@@ -201,17 +201,50 @@ class History:
                     open_ones.append(child)
         return np.frombuffer(seen, dtype=np.bool_)
 
-    def reached(self, heads: Sequence[int]) -> list[int]:
-        """For each commit a bit set of the `heads` (bit k: ``heads[k]``) that it is an ancestor of or equal to."""
+    def reached(self, heads: Sequence[int], down_to: int = 0) -> list[int]:
+        """For each commit a bit set of the `heads` (bit k: ``heads[k]``) that it is an ancestor of or equal to.
+
+        Commits before `down_to` are not looked at.
+        """
         offsets, targets = self._lists
-        words = [0] * len(self)
-        for bit, head in enumerate(heads):
-            words[head] |= 1 << bit
-        for i in range(max(heads, default=-1), -1, -1):
+        words = self._marked(heads)
+        for i in range(max(heads, default=-1), down_to - 1, -1):
             word = words[i]
             if word:
                 for parent in targets[offsets[i] : offsets[i + 1]]:
                     words[parent] |= word
+        return words
+
+    def apart(self, heads: Sequence[int]) -> dict[int, int]:
+        """How many commits have each bit set of `reached`, those left out that all `heads` descend from.
+
+        The sweep ends where only such commits remain, so it costs what the heads differ in, not their whole past.
+        """
+        offsets, targets = self._lists
+        words, everyone = self._marked(heads), (1 << len(heads)) - 1
+        waiting = sum(1 for head in set(heads) if words[head] != everyone)
+        groups: dict[int, int] = {}
+        i = max(heads, default=-1)
+        while waiting:
+            word = words[i]
+            if word and word != everyone:
+                waiting -= 1
+                groups[word] = groups.get(word, 0) + 1
+            if word:
+                for parent in targets[offsets[i] : offsets[i + 1]]:
+                    old = words[parent]
+                    new = words[parent] = old | word
+                    if new == everyone:
+                        waiting -= old not in (0, everyone)
+                    elif not old:
+                        waiting += 1
+            i -= 1
+        return groups
+
+    def _marked(self, heads: Sequence[int]) -> list[int]:
+        words = [0] * len(self)
+        for bit, head in enumerate(heads):
+            words[head] |= 1 << bit
         return words
 
     def is_ancestor(self, a: int, b: int) -> bool:
@@ -234,21 +267,37 @@ class History:
         """`is_ancestor` of many (a, b) in one sweep."""
         heads = sorted({b for _, b in pairs})
         bit = {head: k for k, head in enumerate(heads)}
-        words = self.reached(heads)
+        words = self.reached(heads, min((a for a, _ in pairs), default=0))
         return [bool(words[a] >> bit[b] & 1) for a, b in pairs]
 
     def mrca(self, *heads: int) -> list[int]:
         """The best common ancestors of all `heads`: none is an ancestor of another (``git merge-base --all``).
 
-        A common ancestor is best when none of its children is one: were it an ancestor of another, the child on the
-        way there would be common too.
+        As Git does it: sweep down, and once a commit is common its ancestors are stale; the sweep ends when nothing but
+        stale commits remains.
         """
-        everyone = (1 << len(heads)) - 1
-        words = self.reached(heads)
-        common = np.fromiter((word == everyone for word in words), dtype=np.bool_, count=len(self))
-        worse = np.zeros(len(self), dtype=np.bool_)
-        worse[self.parent_targets[common[self.edge_children]]] = True
-        return np.flatnonzero(common & ~worse).tolist()
+        offsets, targets = self._lists
+        words, everyone = self._marked(heads), (1 << len(heads)) - 1
+        stale = 1 << len(heads)
+        waiting, found = len(set(heads)), []
+        i = max(heads, default=-1)
+        while waiting:
+            word = words[i]
+            if word and word < stale:
+                waiting -= 1
+                if word == everyone:
+                    found.append(i)
+                    word |= stale
+            if word:
+                for parent in targets[offsets[i] : offsets[i + 1]]:
+                    old = words[parent]
+                    new = words[parent] = old | word
+                    if not old:
+                        waiting += new < stale
+                    elif old < stale <= new:
+                        waiting -= 1
+            i -= 1
+        return found[::-1]
 
     def distance(self, a: int, b: int) -> int:
         """Commits reachable from exactly one of the two: ``git rev-list --count a...b``."""
@@ -258,12 +307,10 @@ class History:
         """(k, k) `distance` of each pair of `heads`.
 
         Commits reached by the same heads count together, and there are few such groups; their sizes, weighted by
-        which heads they belong to, give all intersections as one matrix product.
+        which heads they belong to, give all intersections as one matrix product. What all share does not matter.
         """
         k = len(heads)
-        groups: dict[int, int] = {}
-        for word in self.reached(heads):
-            groups[word] = groups.get(word, 0) + 1
+        groups = self.apart(heads)
         width = (k + 7) // 8
         packed = b"".join(word.to_bytes(width, "little") for word in groups)
         table = np.frombuffer(packed, dtype=np.uint8).reshape(len(groups), width)

@@ -24,18 +24,15 @@ def phylogenetic_diversity(history: History, heads: Sequence[int], *, rooted: bo
     of some, but not of all, which for two heads is their distance. `rooted` counts from the root, as Faith did and
     phylotrackpy does: the commits that are ancestors of any, less the roots.
     """
-    sizes = _groups(history, heads)
-    everyone = (1 << len(set(heads))) - 1
-    total = sum(count for word, count in sizes.items() if word)
+    return sum(_groups(history, list(dict.fromkeys(heads)), rooted).values())
+
+
+def _groups(history: History, heads: Sequence[int], rooted: bool) -> dict[int, int]:
+    """How many commits, each with an edge above it, have each set of heads as descendants (bit k: ``heads[k]``)."""
     if not rooted:
-        return total - sizes.get(everyone, 0)
-    words = history.reached(list(dict.fromkeys(heads)))
-    return total - sum(1 for i, above in enumerate(history.first_parents.tolist()) if above < 0 and words[i])
-
-
-def _groups(history: History, heads: Sequence[int]) -> Counter[int]:
-    """How many commits each set of heads descends from."""
-    return Counter(history.reached(list(dict.fromkeys(heads))))
+        return history.apart(heads)
+    above = history.first_parents.tolist()
+    return Counter(word for i, word in enumerate(history.reached(heads)) if word and above[i] >= 0)
 
 
 def mean_pairwise_distance(history: History, heads: Sequence[int]) -> float:
@@ -53,14 +50,8 @@ def distinctiveness(history: History, heads: Sequence[int], *, rooted: bool = Fa
     and Jin 2015). phylotrackpy adds the time since each version was born, which our living have not spent evolving.
     """
     different = list(dict.fromkeys(heads))
-    everyone = (1 << len(different)) - 1
-    weights: Counter[int] = Counter()
-    above = history.first_parents.tolist()
-    for i, word in enumerate(history.reached(different)):
-        if word and (above[i] >= 0 if rooted else word != everyone):
-            weights[word] += 1
     shares = dict.fromkeys(different, 0.0)
-    for word, weight in weights.items():
+    for word, weight in _groups(history, different, rooted).items():
         owners = [head for bit, head in enumerate(different) if word >> bit & 1]
         for head in owners:
             shares[head] += weight / len(owners)

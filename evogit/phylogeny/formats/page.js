@@ -438,7 +438,7 @@
     const operators = Object.keys(curves.tried);
     const total = (name) => curves.tried[name].reduce((a, b) => a + b, 0);
     operators.sort((a, b) => total(b) - total(a));
-    Plotly.react("operator-chart", operators.slice(0, PALETTE.length).map((name, at) => ({
+    Plotly.react("operator-chart", operators.slice(0, 8).map((name, at) => ({
       x: curves.windows, y: smooth(curves.tried[name], curves.accepted[name]), name: shown(name || "other"), type: "scatter", mode: "lines",
       line: { color: PALETTE[at], width: 1.6 }, connectgaps: true, hovertemplate: `${shown(name || "other")}: %{y:.1%}<extra></extra>`,
     })), frame("accepted", { showlegend: true, legend: { font: { size: 10 }, itemwidth: 20 }, yaxis: axis("accepted", { tickformat: ".0%", rangemode: "tozero" }) }), quiet);
@@ -449,7 +449,7 @@
   };
   // The start may be far worse than everything after it: show from the worst of the accepted but the outermost.
   const bestRange = () => {
-    const values = [...curves.scores.map((pair) => pair[1]), ...curves.best.map((pair) => pair[1])].sort((a, b) => a - b);
+    const values = [...curves.scores.map((pair) => pair[1]), ...curves.best.map((pair) => pair[1]).filter((score) => score !== null)].sort((a, b) => a - b);
     const low = data.direction === "maximize" ? values[Math.floor(values.length * 0.03)] : values[0];
     const high = data.direction === "maximize" ? values[values.length - 1] : values[Math.ceil((values.length - 1) * 0.97)];
     const margin = (high - low) * 0.06 || Math.abs(high) * 0.01 || 1;
