@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,6 +77,8 @@ def test_a_history_answers_as_git_does(seed: int, count: int) -> None:
         assert all(p < i for i in range(len(history)) for p in history.parents(i))
         heads = rng.sample(range(len(history)), min(8, len(history)))
         distances = history.all_distances(heads)
+        _, shared = git_says(root, "merge-base", "--octopus", "--all", *(history.oid(i) for i in heads))
+        assert sorted(history.oid(i) for i in history.mrca(*heads)) == sorted(shared)
         for _ in range(6):
             a, b = rng.choice(range(len(heads))), rng.choice(range(len(heads)))
             one, other = history.oid(heads[a]), history.oid(heads[b])
@@ -168,6 +171,9 @@ def test_a_history_answers_as_networkx_does(seed: int, count: int) -> None:
         }
         assert sorted(history.oid(c) for c in history.children(i)) == sorted(graph.successors(oid))
         assert any(oid in reached for reached in lengths.values())
+        heads = rng.sample(range(count), rng.randint(1, min(5, count)))
+        words, everyone = history.reached(heads), (1 << len(heads)) - 1
+        assert Counter(history.apart(heads)) == Counter(word for word in words if word not in (0, everyone))
     assert {history.oid(i) for i in history.tips()} == {oid for oid in graph if not graph.out_degree(oid)}
     assert int(history.generations.max()) == nx.dag_longest_path_length(
         graph, weight="no such attribute", default_weight=1
