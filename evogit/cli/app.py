@@ -7,7 +7,23 @@ from typing import Annotated
 import typer
 
 from evogit import __version__
-from evogit.cli import best, catalog, checks, configure, demo, found, log, models, run, show, stats, status
+from evogit.cli import (
+    best,
+    catalog,
+    checks,
+    configure,
+    credit,
+    demo,
+    export,
+    found,
+    graph,
+    log,
+    models,
+    run,
+    show,
+    stats,
+    status,
+)
 
 app = typer.Typer(
     name="evogit",
@@ -40,10 +56,14 @@ app.command("new")(found.new)
 app.command("init")(found.init)
 app.command("run")(run.run)
 app.command("status")(status.status)
-app.command("stats")(stats.stats)
 app.command("log")(log.log)
 app.command("show")(show.show)
 app.command("diff")(show.diff)
+app.command("graph")(graph.graph)
+app.command("export")(export.export)
+app.command("stats")(stats.stats)
+app.command("credit")(credit.credit)
+app.command("bisect")(credit.bisect)
 app.command("best")(best.best)
 app.command("tasks")(catalog.tasks)
 app.command("agents")(catalog.agents)

@@ -91,4 +91,4 @@ def interactive() -> bool:
 
 def number(value: float | None) -> str:
     """A score for people."""
-    return "–" if value is None else f"{value:.6g}"
+    return "–" if value is None else f"{value + 0.0:.6g}"  # no negative zero

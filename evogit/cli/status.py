@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from evogit.cli.best import describe
+from evogit.cli.bill import describe as describe_bill
+from evogit.cli.bill import outcome_lines
 from evogit.cli.place import Directory, Json, Place, RunName, here, number, print_json
-from evogit.cli.stats import describe as describe_stats
-from evogit.cli.stats import outcome_lines
 
 if TYPE_CHECKING:
     from evogit.evolution.population import Population
@@ -54,7 +54,7 @@ def describe_run(place: Place, population: Population) -> dict[str, Any]:
         score = evaluation.score if evaluation else None
         agents.append({"name": agent, "host": host, "commit": commit, "score": score})
     champion = population.best()
-    described = describe_stats(population)
+    described = describe_bill(population)
     operators = {
         definition: {
             name: {"tried": arm.tried, "accepted": arm.accepted, "rate": arm.accepted / arm.tried if arm.tried else 0.0}

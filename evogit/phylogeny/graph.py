@@ -1,4 +1,4 @@
-"""Ancestry in memory: commits as integers in topological order, ancestor sets of the living as bit masks.
+"""Ancestry that grows with a run: commits as integers in topological order, ancestor sets of the living as bit masks.
 
 A commit's number is larger than its parents', so the highest bit common to two ancestor sets is a best common ancestor,
 found in one machine-word sweep: 64 heads of 100,000 commits, all pairs, in 0.04 s (design, section 6).
@@ -6,7 +6,7 @@ found in one machine-word sweep: 64 heads of 100,000 commits, all pairs, in 0.04
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from evogit.values import Oid
 
@@ -21,6 +21,8 @@ class Phylogeny:
         self._number: dict[Oid, int] = {}
         self._oids: list[Oid] = []
         self._parents: list[tuple[int, ...]] = []
+        self._children: dict[int, list[int]] = {}
+        self._generations: list[int] = []
         self._masks: dict[int, int] = {}
         self._limit = mask_limit
 
@@ -35,12 +37,39 @@ class Phylogeny:
         if oid in self._number:
             return
         known = tuple(self._number[p] for p in parents if p in self._number)
-        self._number[oid] = len(self._oids)
+        number = self._number[oid] = len(self._oids)
         self._oids.append(oid)
         self._parents.append(known)
+        generation = 0
+        for parent in known:
+            self._children.setdefault(parent, []).append(number)
+            generation = max(generation, self._generations[parent] + 1)
+        self._generations.append(generation)
 
     def parents(self, oid: Oid) -> tuple[Oid, ...]:
         return tuple(self._oids[n] for n in self._parents[self._number[oid]])
+
+    def children(self, oid: Oid) -> tuple[Oid, ...]:
+        return tuple(self._oids[n] for n in self._children.get(self._number[oid], ()))
+
+    def tips(self) -> list[Oid]:
+        """Commits without children."""
+        return [oid for n, oid in enumerate(self._oids) if n not in self._children]
+
+    def generation(self, oid: Oid) -> int:
+        """The longest way to a root in edges."""
+        return self._generations[self._number[oid]]
+
+    def first_parent_path(self, oid: Oid) -> list[Oid]:
+        """The commit, its first parent, and so on to a root."""
+        path = [self._number[oid]]
+        while self._parents[path[-1]]:
+            path.append(self._parents[path[-1]][0])
+        return [self._oids[n] for n in path]
+
+    def ancestors(self, oid: Oid) -> set[Oid]:
+        """The commit and all its ancestors."""
+        return set(self._named(self._mask(self._number[oid])))
 
     def is_ancestor(self, a: Oid, b: Oid) -> bool:
         """Whether `a` is an ancestor of `b`, or `b` itself."""
@@ -51,9 +80,30 @@ class Phylogeny:
         common = self._mask(self._number[a]) & self._mask(self._number[b])
         return self._oids[common.bit_length() - 1] if common else None
 
+    def common_ancestors(self, a: Oid, b: Oid) -> list[Oid]:
+        """All best common ancestors, as Git has criss-cross merges: ``git merge-base --all``. The newest first."""
+        common = self._mask(self._number[a]) & self._mask(self._number[b])
+        found = []
+        while common:
+            best = common.bit_length() - 1
+            found.append(self._oids[best])
+            common &= ~self._mask(best)
+        return found
+
     def distance(self, a: Oid, b: Oid) -> int:
         """Commits reachable from exactly one of the two: ``git rev-list --count a...b``."""
         return (self._mask(self._number[a]) ^ self._mask(self._number[b])).bit_count()
+
+    def all_distances(self, heads: Sequence[Oid]) -> list[list[int]]:
+        """`distance` of each pair of `heads`."""
+        masks = [self._mask(self._number[oid]) for oid in heads]
+        return [[(mask ^ other).bit_count() for other in masks] for mask in masks]
+
+    def _named(self, mask: int) -> Iterator[Oid]:
+        bits = mask.to_bytes((mask.bit_length() + 7) // 8, "little")
+        for byte, value in enumerate(bits):
+            if value:
+                yield from (self._oids[8 * byte + bit] for bit in range(8) if value >> bit & 1)
 
     def retain(self, living: Iterable[Oid]) -> None:
         """Forget the masks of all but `living`, when there are more than the limit."""

@@ -61,6 +61,11 @@ class Objects:
         self._trees: _Recent[dict[bytes, Entry]] = _Recent(512)
         self._listings: _Recent[Mapping[str, Entry]] = _Recent(512)
 
+    @property
+    def folders(self) -> tuple[Path, Path]:
+        """Git's folder, and the one its objects are in."""
+        return self._git_dir, self._packs.parent
+
     # Objects
 
     def put(self, kind: int, data: bytes) -> Oid:

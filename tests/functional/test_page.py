@@ -1,0 +1,227 @@
+"""The page in a real browser: it opens without network and errors, shows details, filters, and runs nothing foreign."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from evogit.phylogeny.curves import curves
+from evogit.phylogeny.folding import at_most, draw, everything
+from evogit.phylogeny.formats.html import Detail, render
+from evogit.phylogeny.history import Facts, History, from_edges
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
+
+EVIL = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
+DIFF = f"--- a/f.py\n+++ b/f.py\n@@ -1,2 +1,2 @@\n def f():\n-    return 1  # {EVIL}\n+    return 'two'\n"
+
+
+def run(count: int) -> History:
+    """A run of `count` candidates by three agents, every sixth a crossover, one in three accepted; all text hostile."""
+    tips = [0, 0, 0]
+    parents: list[list[int]] = [[]]
+    facts = [Facts(summary="Start", status="ok", score=0.0, milliseconds=1_600_000_000_000)]
+    for at in range(1, count):
+        who = at % 3
+        other = tips[(who + 1) % 3]
+        parents.append([tips[who], other] if at % 6 == 0 and other != tips[who] else [tips[who]])
+        good = at % 9 < 3
+        score = at / count if good else -at / count
+        facts.append(
+            Facts(
+                agent=f"ant-{who}", host=f"host-{who % 2} {EVIL}", definition="ant", model="m",
+                operator=("grow", "swap", EVIL)[at % 3], score=None if at % 7 == 0 and not good else score,
+                metrics={EVIL: 1.5, "size": float(at)}, summary=f"{EVIL} {at}",
+                status="failed" if at % 7 == 0 and not good else "ok", decision="accepted" if good else "worse",
+                milliseconds=1_748_736_000_000 + at * 900, seconds=0.1, cost=0.01, tokens=9, step=at,
+            )
+        )  # fmt: skip
+        if good:
+            tips[who] = at
+    best = max((at for at in range(count) if facts[at].decision == "accepted"), default=0)
+    oids = [f"{at + 0xA000000:08x}" * 5 for at in range(count)]
+    times = [fact.milliseconds for fact in facts]
+    promoted = {parents[best][0]: EVIL} if count > 1 else {}
+    return from_edges(oids, parents, times, facts, living=frozenset(tips), promoted=promoted, base=0, best=best)
+
+
+def look(oid: str) -> Detail:
+    message = f"{EVIL}\n\nWhy {oid[:8]}\n\nEvoGit-Agent: {EVIL}\nEvoGit-Operator: grow\n"
+    return Detail(message, DIFF, f"feedback {EVIL}", f"prompt {EVIL}", f"reply {EVIL}", f"stdout.txt {EVIL}")
+
+
+def write(file: Path, history: History, limit: int) -> Path:
+    selected = everything(history)
+    picture = draw(history, selected, at_most(history, selected, limit), run=f"main {EVIL}", task=EVIL)
+    file.write_text(render(picture, look, curves(history, selected)), encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        # A machine without a graphics card draws WebGL by SwiftShader.
+        arguments = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
+    """The page of 90 candidates, opened from disk. Any message on the console, error or request fails the test."""
+    context = browser.new_context(viewport={"width": 1300, "height": 1000}, color_scheme="light", offline=True)
+    opened = context.new_page()
+    trouble: list[str] = []
+    opened.on("console", lambda message: trouble.append(f"{message.type}: {message.text}"))
+    opened.on("pageerror", lambda error: trouble.append(str(error)))
+    opened.on("request", lambda request: trouble.append(request.url) if request.url.startswith("http") else None)
+    visit(opened, write(tmp_path / "page.html", run(90), 1000))
+    yield opened
+    assert opened.evaluate("window.hacked") is None
+    assert opened.evaluate("document.querySelectorAll('img, iframe, object, embed').length") == 0
+    context.close()
+    assert trouble == []
+
+
+def visit(page: Page, file: Path) -> None:
+    page.goto(file.as_uri())
+    page.wait_for_selector("html[data-ready=yes]")
+
+
+def markers(page: Page) -> int:
+    """How many nodes the plot holds."""
+    return int(
+        page.evaluate(
+            "document.getElementById('plot').data.filter(t => t.customdata).flatMap(t => t.customdata).length"
+        )
+    )
+
+
+def test_it_opens_and_draws_everything_with_webgl(page: Page) -> None:
+    assert markers(page) == 90
+    assert page.evaluate("document.getElementById('plot').data[0].type") == "scattergl"
+    assert "90 commits" in page.inner_text("#counts")
+    assert EVIL in page.inner_text("h1")
+    for chart in ("best-chart", "operator-chart", "cost-chart"):
+        assert page.evaluate(f"document.getElementById('{chart}').data.length") >= 1
+    assert EVIL in page.evaluate("document.querySelector('#operator-chart .legend').textContent")
+
+
+def test_a_click_on_a_node_opens_its_details(page: Page) -> None:
+    spot = page.evaluate(
+        """() => { const p = document.getElementById('plot'), l = p._fullLayout;
+        const t = p.data.find(t => t.marker?.symbol === 'star');
+        const r = p.querySelector('.nsewdrag').getBoundingClientRect();
+        return [r.left + l.xaxis.l2p(t.x[0]), r.top + l.yaxis.l2p(t.y[0])]; }"""
+    )
+    page.mouse.move(spot[0] - 1, spot[1] - 1)
+    page.mouse.move(*spot)
+    page.wait_for_selector("#card:not([hidden])")
+    assert "best" in page.inner_text("#card")
+    page.mouse.click(*spot)
+    page.wait_for_selector("#panel:not([hidden])")
+    panel = page.inner_text("#panel")
+    commands = ("evogit promote 0a0000", "evogit prune 0a0000")
+    for said in (EVIL, "best", "ant-", "EvoGit-Operator", "size", "return 'two'", "feedback <script>", *commands):
+        assert said in panel, said
+    assert page.inner_text("#panel .row.add .s") == "'two'"
+    assert page.inner_text("#panel .row.del .k") == "return"
+    page.click("#panel summary:has-text('Prompt')")
+    assert "prompt <script>" in page.inner_text("#panel")
+
+
+def test_filters_and_search(page: Page) -> None:
+    page.select_option("#agent", "ant-1")
+    assert markers(page) == 30
+    assert "30 of 90" in page.inner_text("#matching")
+    page.select_option("#state", "accepted")
+    assert markers(page) == 10
+    page.click("#reset")
+    assert markers(page) == 90
+    page.select_option("#operator", EVIL)
+    assert markers(page) == 30
+    page.click("#reset")
+    page.fill("#find", " 89")
+    page.wait_for_function("document.getElementById('matching').textContent.startsWith('1 of')")
+    assert page.locator("#rows tr").count() == 1
+    for choice in ("time", "generation"):
+        page.select_option("#x", choice)
+    page.click("#reset")
+    for choice in ("score", "generation", "lane"):
+        page.select_option("#y", choice)
+    for choice in ("agent", "host", "operator", "decision", "score"):
+        page.select_option("#colour", choice)
+        assert markers(page) == 90
+
+
+def test_light_and_dark(page: Page) -> None:
+    ground = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(ground) == "rgb(255, 255, 255)"
+    page.click("#theme")
+    assert page.evaluate(ground) == "rgb(21, 24, 28)"
+    page.click("#theme")
+    assert page.evaluate(ground) == "rgb(255, 255, 255)"
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate(ground) == "rgb(255, 255, 255)", "the choice wins over the system's"
+
+
+def test_the_keyboard_alone_is_enough(page: Page) -> None:
+    page.focus("#plot")
+    page.keyboard.press("Home")
+    assert "start" in page.inner_text("#said")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("End")
+    assert "best" in page.inner_text("#said")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#panel:not([hidden])")
+    assert page.evaluate("document.activeElement.id") == "panel"
+    page.keyboard.press("Escape")
+    assert not page.is_visible("#panel")
+    assert page.evaluate("document.activeElement.id") == "plot"
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "find"
+
+
+def test_the_table_says_the_same(page: Page) -> None:
+    assert page.locator("#rows tr").count() == 90
+    assert EVIL in page.inner_text("#rows tr:last-child")
+    page.click("#rows tr:last-child button")
+    page.wait_for_selector("#panel:not([hidden])")
+    named = "e.textContent || e.ariaLabel || e.labels?.length"
+    controls = "[...document.querySelectorAll('button, select, input')]"
+    assert page.evaluate(f"{controls}.filter(e => !({named})).length") == 0
+
+
+def test_folding_says_what_is_not_shown(browser: Browser, tmp_path: Path) -> None:
+    page = browser.new_page()
+    visit(page, write(tmp_path / "page.html", run(3000), 50))
+    assert "50 of 3,000 commits, 2,950 folded" in page.inner_text("#counts")
+    assert markers(page) == 50
+    page.close()
+
+
+def test_plain_history_has_no_scores_and_no_curves(browser: Browser, tmp_path: Path) -> None:
+    history = from_edges(["aa" * 20, "bb" * 20], [[], [0]], facts=[Facts(agent="Ada", summary="one")] * 2)
+    picture = draw(history, everything(history), everything(history))
+    (tmp_path / "page.html").write_text(render(picture))
+    page = browser.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    visit(page, tmp_path / "page.html")
+    assert markers(page) == 2
+    assert not page.is_visible("#charts")
+    page.focus("#plot")
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#panel:not([hidden])")
+    assert "git show bbbb" in page.inner_text("#panel")
+    assert errors == []
+    page.close()
