@@ -1,8 +1,8 @@
-"""Every commit's parents and time in arrays: from Git's commit-graph file where there is one, else by reading commits.
+"""Every commit's parents and time in arrays, by the fastest way there is.
 
-The file is written by ``git gc`` and ``git maintenance``; it may lag behind, so what
-it does not know is read from the commits themselves. The order is canonical: the same commits give the same numbers
-with and without the file. A million commits load from the file in a second; reading them one by one takes ten.
+Git's commit-graph file, written by ``git gc`` and ``git maintenance``, gives a million commits in a second. It may lag
+behind: what it does not know is read commit by commit, and where that is much, ``git rev-list`` lists all. The order is
+canonical: the same commits have the same numbers whichever way they came.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pygit2
 
 from evogit.errors import StoreError
-from evogit.store.graphfile import Bytes, Commits, permuted, read_file
+from evogit.store.graphfile import Bytes, Commits, heads_of, permuted, read_file
 from evogit.store.objects import Objects
+from evogit.store.revlist import list_commits
 from evogit.values import Oid
 
+SINGLY = 5_000  # commits that are read one by one, 10 µs each, before Git is asked for all
 
-def read_commits(objects: Objects, tips: Iterable[Oid], floor: Iterable[Oid] = ()) -> Commits:
+
+def read_commits(objects: Objects, tips: Iterable[Oid], floor: Iterable[Oid] = (), singly: int = SINGLY) -> Commits:
     """All commits reachable from `tips`, without going past those of `floor`.
 
     Raises:
@@ -38,7 +40,10 @@ def read_commits(objects: Objects, tips: Iterable[Oid], floor: Iterable[Oid] = (
     if known is None:
         known = _empty()
     number = _Numbers(known.oids)
-    fresh = _walk(git_dir, wanted, number, stop)
+    fresh = _walk(git_dir, wanted, number, stop, singly)
+    if fresh is None:
+        known, fresh = list_commits(git_dir, wanted), {}
+        number = _Numbers(known.oids)
     together = _append(known, fresh, number, stop) if fresh else _cut(known, number, stop)
     rank = {oid: len(known.oids) + k for k, oid in enumerate(fresh)}
     heads = [rank[oid] if oid in rank else number[oid] for oid in wanted]
@@ -51,7 +56,7 @@ class _Numbers:
 
     def __init__(self, oids: Bytes) -> None:
         self._oids = oids
-        self._keys = _heads(oids)
+        self._keys = heads_of(oids)
 
     def __getitem__(self, oid: bytes) -> int | None:
         if not len(self._keys):
@@ -62,11 +67,6 @@ class _Numbers:
                 return at
             at += 1
         return None
-
-
-def _heads(oids: Bytes) -> npt.NDArray[np.uint64]:
-    """The first 64 bits of each id as a number, which sorts as the ids do."""
-    return np.ascontiguousarray(oids[:, :8]).view(">u8").reshape(-1).astype(np.uint64)
 
 
 def _empty() -> Commits:
@@ -80,8 +80,8 @@ _Read = dict[bytes, tuple[list[bytes], int]]
 """Commit → parents, time; parents before children."""
 
 
-def _walk(git_dir: Path, tips: Sequence[bytes], known: _Numbers, stop: set[bytes]) -> _Read:
-    """The commits from `tips` down to those the file knows."""
+def _walk(git_dir: Path, tips: Sequence[bytes], known: _Numbers, stop: set[bytes], limit: int) -> _Read | None:
+    """The commits from `tips` down to those the file knows; None if there are more than `limit`."""
     repository = pygit2.Repository(str(git_dir))
     read, name = repository.read, pygit2.Oid
     found: _Read = {}
@@ -93,6 +93,8 @@ def _walk(git_dir: Path, tips: Sequence[bytes], known: _Numbers, stop: set[bytes
         oid = pending.pop()
         if oid in found:
             continue
+        if len(found) >= limit:
+            return None
         try:
             _, data = read(name(oid))
         except KeyError:  # the edge of a shallow clone
@@ -212,7 +214,7 @@ def _canonical(commits: Commits) -> Commits:
     """By time, then generation, then id; where a clock was wrong, so that a child would come first, by generation."""
     if not len(commits.oids):
         return commits
-    names = _heads(commits.oids)
+    names = heads_of(commits.oids)
     order = np.lexsort((names, commits.generations, commits.times))
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))

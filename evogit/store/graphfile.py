@@ -123,3 +123,8 @@ def permuted(commits: Commits, order: npt.NDArray[np.int64]) -> Commits:
         commits.times[order],
         commits.generations[order],
     )
+
+
+def heads_of(oids: Bytes) -> npt.NDArray[np.uint64]:
+    """The first 64 bits of each id as a number, which sorts as the ids do."""
+    return np.ascontiguousarray(oids[:, :8]).view(">u8").reshape(-1).astype(np.uint64)
