@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evogit.cli.place import Directory, Json, Place, RunName, here, print_json
-from evogit.cli.selection import Accepted, Lineage, Living, MaxNodes, Since, history_of, selection
+from evogit.cli.selection import Accepted, Lineage, Living, MaxNodes, Since, chosen_of, selection
 
 if TYPE_CHECKING:
     from evogit.phylogeny.history import History, Mask
@@ -54,12 +54,13 @@ def export(
         raise UsageError("say where to and how: -o FILE (as phylogeny.html), or --format NAME")
     chosen = format_named(form) if form else guess(output or Path())
     place = here(directory, run)
-    history, name = history_of(place, run)
+    found = chosen_of(place, run)
+    history = found.history
     selected = select(
         history, selection(place, history, living=living, lineage=lineage, accepted=accepted, since=since)
     )
     shown = at_most(history, selected, max_nodes or chosen.limit or len(history))
-    picture = draw(history, selected, shown, run=name, task=_task(place) if name else "")
+    picture = draw(history, selected, shown, run=found.run, task=found.task)
     data = _page(place, history, selected, picture) if chosen.name == "html" else render(chosen, picture)
     if output is None or output == Path("-"):
         sys.stdout.buffer.write(data)
@@ -84,8 +85,3 @@ def _page(place: Place, history: History, selected: Mask, picture: Picture) -> b
 
     look = look_in(place.objects(), picture.run or None)
     return html.render(picture, look, curves(history, selected)).encode()
-
-
-def _task(place: Place) -> str:
-    """The name of the run's task."""
-    return str(place.population().founded.get("task", ""))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evogit.cli.place import Directory, Json, RunName, here
-from evogit.cli.selection import Accepted, Lineage, Living, MaxNodes, Since, commit, history_of, selection
+from evogit.cli.selection import Accepted, Lineage, Living, MaxNodes, Since, chosen_of, commit, selection
 
 if TYPE_CHECKING:
     from evogit.phylogeny.history import History, Mask
@@ -56,7 +56,8 @@ def graph(
     from evogit.phylogeny.selecting import select
 
     place = here(directory, run)
-    history, name = history_of(place, run)
+    found = chosen_of(place, run)
+    history = found.history
     chosen = selection(place, history, living=living, lineage=lineage, accepted=accepted, since=since, around=around)
     selected = select(history, chosen)
     if focus is not None:
@@ -68,7 +69,7 @@ def graph(
         shown = remarkable(history, selected)
     if max_nodes is not None:
         shown = at_most(history, shown & selected, max_nodes)
-    picture = draw(history, selected, shown, run=name)
+    picture = draw(history, selected, shown, run=found.run, task=found.task)
     if json:
         print(json_format.render(picture), end="")
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,15 +33,32 @@ MaxNodes = Annotated[
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
-def history_of(place: Place, run: str | None) -> tuple[History, str]:
-    """The run's phylogeny and its name; the repository's plain history, and no name, when it has no run.
+@dataclass(frozen=True)
+class Chosen:
+    """A history, and of what: both names are empty for the plain history of a repository without a run."""
+
+    history: History
+    run: str = ""
+    task: str = ""
+
+
+def chosen_of(place: Place, run: str | None) -> Chosen:
+    """The run's phylogeny, or the repository's plain history when it has no run.
 
     `run` is what ``--run`` said: a run that was named must be there.
     """
-    from evogit.evolution.lineage import read_history
+    from evogit.evolution.lineage import read_history, read_run
 
-    name = place.run if run is not None or place.run in place.repository.runs() else None
-    return read_history(place.objects(), name), name or ""
+    if run is None and place.run not in place.repository.runs():
+        return Chosen(read_history(place.objects()))
+    record = read_run(place.objects(), place.run)
+    return Chosen(record.history, place.run, str(record.population.founded.get("task", "")))
+
+
+def history_of(place: Place, run: str | None) -> tuple[History, str]:
+    """The history alone, and the run's name: where the task does not matter."""
+    found = chosen_of(place, run)
+    return found.history, found.run
 
 
 def selection(

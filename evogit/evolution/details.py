@@ -6,9 +6,9 @@ import difflib
 from collections.abc import Iterable, Mapping
 
 from evogit.errors import StoreError
-from evogit.evolution.session import read_journals
 from evogit.phylogeny.formats.html import LONGEST_TEXT, Detail, Look
-from evogit.store.objects import EMPTY_TREE, EXECUTABLE, FILE, Entry, Objects
+from evogit.store import journal, refs
+from evogit.store.objects import EXECUTABLE, FILE, Entry, Objects
 from evogit.values import Oid
 
 LONGEST_FILE = 400_000
@@ -18,10 +18,7 @@ MOST_FILES = 40
 
 def look_in(objects: Objects, run: str | None) -> Look:
     """Details from the repository; with a run, also what its journals kept. Missing objects leave fields empty."""
-    evidence: dict[Oid, Oid] = {}
-    for entry in read_journals(objects, run, {}) if run else []:
-        if entry.candidate and entry.kind != "founded" and entry.evidence != EMPTY_TREE:
-            evidence.setdefault(entry.candidate, entry.evidence)
+    evidence = _evidence_of(objects, run) if run else {}
 
     def look(oid: Oid) -> Detail:
         try:
@@ -37,6 +34,26 @@ def look_in(objects: Objects, run: str | None) -> Look:
         return Detail(commit.message, changed, **texts)
 
     return look
+
+
+def _evidence_of(objects: Objects, run: str) -> dict[Oid, Oid]:
+    """Candidate → the evidence of its birth. Reads no JSON where it need not: a run has 100,000 entries."""
+    found: dict[Oid, Oid] = {}
+    for tip in objects.refs(refs.journals(run)).values():
+        at: Oid | None = tip
+        while at is not None:
+            commit = objects.commit(at)
+            if len(commit.parents) == 2:
+                # Quotes inside a text would be escaped, so these are the document's own.
+                if '"kind": "evaluated"' in commit.message and '"decision": "' in commit.message:
+                    found[commit.parents[1]] = commit.tree
+                at = commit.parents[0]
+            else:  # the first entry, or one that speaks of no candidate
+                entry = journal.parse(at, commit.tree, commit.parents, commit.message)
+                if entry.kind == "evaluated" and entry.candidate:
+                    found[entry.candidate] = entry.evidence
+                at = entry.previous
+    return found
 
 
 def _evidence(objects: Objects, tree: Oid | None) -> Mapping[str, str]:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from evogit.errors import UsageError
 from evogit.phylogeny.history import Facts, History
-from evogit.store.commitgraph import Bytes, read_commits
+from evogit.store.commitgraph import read_commits
+from evogit.store.graphfile import Bytes
 from evogit.store.objects import Commit, Objects
 from evogit.values import Oid
 

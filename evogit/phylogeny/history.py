@@ -15,6 +15,7 @@ import networkx as nx
 import numpy as np
 import numpy.typing as npt
 
+from evogit.phylogeny import sweeps
 from evogit.values import NOTHING, Direction, Oid
 
 Ints = npt.NDArray[np.int32]
@@ -139,7 +140,7 @@ class History:
 
     @cached_property
     def _lists(self) -> tuple[list[int], list[int]]:
-        """Offsets and targets as lists: four times as fast as arrays where one commit is looked at at a time."""
+        """Offsets and targets as lists, which sweeps run on."""
         return self.parent_offsets.tolist(), self.parent_targets.tolist()
 
     def tips(self) -> list[int]:
@@ -179,16 +180,7 @@ class History:
 
     def ancestors(self, i: int) -> Mask:
         """(n,) which commits are ancestors of `i`, `i` included."""
-        offsets, targets = self._lists
-        seen, open_ones = bytearray(len(self)), [i]
-        seen[i] = 1
-        while open_ones:
-            at = open_ones.pop()
-            for parent in targets[offsets[at] : offsets[at + 1]]:
-                if not seen[parent]:
-                    seen[parent] = 1
-                    open_ones.append(parent)
-        return np.frombuffer(seen, dtype=np.bool_)
+        return np.frombuffer(sweeps.ancestors(self._lists, i), dtype=np.bool_)
 
     def descendants(self, i: int) -> Mask:
         """(n,) which commits are descendants of `i`, `i` included."""
@@ -201,103 +193,28 @@ class History:
                     open_ones.append(child)
         return np.frombuffer(seen, dtype=np.bool_)
 
-    def reached(self, heads: Sequence[int], down_to: int = 0) -> list[int]:
-        """For each commit a bit set of the `heads` (bit k: ``heads[k]``) that it is an ancestor of or equal to.
-
-        Commits before `down_to` are not looked at.
-        """
-        offsets, targets = self._lists
-        words = self._marked(heads)
-        for i in range(max(heads, default=-1), down_to - 1, -1):
-            word = words[i]
-            if word:
-                for parent in targets[offsets[i] : offsets[i + 1]]:
-                    words[parent] |= word
-        return words
+    def reached(self, heads: Sequence[int]) -> list[int]:
+        """For each commit a bit set of the `heads` (bit k: ``heads[k]``) that it is an ancestor of or equal to."""
+        return sweeps.reached(self._lists, heads)
 
     def apart(self, heads: Sequence[int]) -> dict[int, int]:
-        """How many commits have each bit set of `reached`, those left out that all `heads` descend from.
-
-        The sweep ends where only such commits remain, so it costs what the heads differ in, not their whole past.
-        """
-        offsets, targets = self._lists
-        words, everyone = self._marked(heads), (1 << len(heads)) - 1
-        waiting = sum(1 for head in set(heads) if words[head] != everyone)
-        groups: dict[int, int] = {}
-        i = max(heads, default=-1)
-        while waiting:
-            word = words[i]
-            if word and word != everyone:
-                waiting -= 1
-                groups[word] = groups.get(word, 0) + 1
-            if word:
-                for parent in targets[offsets[i] : offsets[i + 1]]:
-                    old = words[parent]
-                    new = words[parent] = old | word
-                    if new == everyone:
-                        waiting -= old not in (0, everyone)
-                    elif not old:
-                        waiting += 1
-            i -= 1
-        return groups
-
-    def _marked(self, heads: Sequence[int]) -> list[int]:
-        words = [0] * len(self)
-        for bit, head in enumerate(heads):
-            words[head] |= 1 << bit
-        return words
+        """How many commits have each bit set of `reached`, those left out that all `heads` descend from."""
+        return sweeps.apart(self._lists, heads)
 
     def is_ancestor(self, a: int, b: int) -> bool:
         """Whether `a` is an ancestor of `b`, or `b` itself."""
-        if a == b:
-            return True
-        offsets, targets = self._lists
-        seen, open_ones = {b}, [b]
-        while open_ones:
-            at = open_ones.pop()
-            for parent in targets[offsets[at] : offsets[at + 1]]:
-                if parent == a:
-                    return True
-                if parent > a and parent not in seen:
-                    seen.add(parent)
-                    open_ones.append(parent)
-        return False
+        return sweeps.is_ancestor(self._lists, a, b)
 
     def are_ancestors(self, pairs: Sequence[tuple[int, int]]) -> list[bool]:
         """`is_ancestor` of many (a, b) in one sweep."""
         heads = sorted({b for _, b in pairs})
         bit = {head: k for k, head in enumerate(heads)}
-        words = self.reached(heads, min((a for a, _ in pairs), default=0))
+        words = sweeps.reached(self._lists, heads, min((a for a, _ in pairs), default=0))
         return [bool(words[a] >> bit[b] & 1) for a, b in pairs]
 
     def mrca(self, *heads: int) -> list[int]:
-        """The best common ancestors of all `heads`: none is an ancestor of another (``git merge-base --all``).
-
-        As Git does it: sweep down, and once a commit is common its ancestors are stale; the sweep ends when nothing but
-        stale commits remains.
-        """
-        offsets, targets = self._lists
-        words, everyone = self._marked(heads), (1 << len(heads)) - 1
-        stale = 1 << len(heads)
-        waiting, found = len(set(heads)), []
-        i = max(heads, default=-1)
-        while waiting:
-            word = words[i]
-            if word and word < stale:
-                waiting -= 1
-                if word == everyone:
-                    found.append(i)
-                    word |= stale
-            if word:
-                for parent in targets[offsets[i] : offsets[i + 1]]:
-                    old = words[parent]
-                    new = words[parent] = old | word
-                    if not old:
-                        waiting += new < stale
-                    elif old < stale <= new:
-                        waiting -= 1
-            i -= 1
-        return found[::-1]
+        """The best common ancestors of all `heads`: none is an ancestor of another (``git merge-base --all``)."""
+        return sweeps.common_ancestors(self._lists, heads)
 
     def distance(self, a: int, b: int) -> int:
         """Commits reachable from exactly one of the two: ``git rev-list --count a...b``."""

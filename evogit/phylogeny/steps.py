@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 from evogit.phylogeny.history import Facts, History
 from evogit.phylogeny.measures import ACCEPTED, candidates
 from evogit.values import Direction, better
 
 By = Literal["operator", "agent", "model"]
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,13 +281,25 @@ def exhausted(history: History, tries: int = 60) -> list[Exhausted]:
     After n failures in a row the success rate is below 3/n with 95 % confidence (the rule of three: Hanley and
     Lippman-Hand 1983), so 60 mean fewer than one success in 20.
     """
-    tried = dict.fromkeys(history.living, 0)
-    fertile = set()
-    for i, facts in candidates(history):
-        first = next(iter(history.parents(i)), None)
-        if first in tried:
-            tried[first] += 1
-            if facts.decision == ACCEPTED:
-                fertile.add(first)
-    spent = [Exhausted(i, count) for i, count in tried.items() if count >= tries and i not in fertile]
-    return sorted(spent, key=lambda found: (-found.tried, found.commit))
+    births = (
+        (first, facts.decision == ACCEPTED)
+        for i, facts in candidates(history)
+        if (first := next(iter(history.parents(i)), None)) is not None
+    )
+    return [Exhausted(i, count) for i, count in in_vain(births, sorted(history.living), tries)]
+
+
+def in_vain(births: Iterable[tuple[K, bool]], living: Iterable[K], tries: int) -> list[tuple[K, int]]:
+    """Who of `living` had `tries` children or more, none accepted, and how many; the most first.
+
+    `births` are (receiver, whether the child was accepted); a run can count its own as they come.
+    """
+    tried = dict.fromkeys(living, 0)
+    fertile: set[K] = set()
+    for receiver, accepted in births:
+        if receiver in tried:
+            tried[receiver] += 1
+            if accepted:
+                fertile.add(receiver)
+    spent = [(who, count) for who, count in tried.items() if count >= tries and who not in fertile]
+    return sorted(spent, key=lambda found: -found[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -21,6 +22,7 @@ import pytest
 from phylotrackpy import systematics
 from playwright.sync_api import sync_playwright
 
+from evogit.cli.main import run
 from evogit.errors import UsageError
 from evogit.phylogeny.folding import at_most, draw, everything
 from evogit.phylogeny.formats import FORMATS, guess, render
@@ -302,11 +304,12 @@ def test_the_suffix_says_the_format(file: str, name: str) -> None:
 
 
 def evogit(*arguments: str, at: Path) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", "evogit", *arguments],
-        cwd=at, capture_output=True, timeout=120, check=False, stdin=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    """One command line in this process: these tests say many, and starting Python is most of what one costs."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(at):
+        code = run(list(arguments))
+    said = [stream.buffer.getvalue() for stream in (out, err) if isinstance(stream.buffer, io.BytesIO)]
+    return subprocess.CompletedProcess(arguments, code, *said)
 
 
 @pytest.fixture
