@@ -18,7 +18,7 @@ from tests.functional.test_model_agents import KEY, objects_with, project, statu
 EDIT = "sed -i 's/return 0/return 3 * x + 7/' program.py"
 
 
-def run(at: Path, script: str, *, options: str = "", candidates: int = 1) -> str:
+def run(at: Path, script: str, *, options: str = "", candidates: int = 1, tokens: int = 2000) -> str:
     """A run whose only agent is the shell script `script`, with the task fit; its output."""
     agents = at / ".evogit/agents"
     agents.mkdir(exist_ok=True)
@@ -42,7 +42,7 @@ def run(at: Path, script: str, *, options: str = "", candidates: int = 1) -> str
             "--candidates",
             str(candidates),
             "--max-tokens",
-            "2000",
+            str(tokens),
         ],
         capture_output=True,
         text=True,
@@ -114,7 +114,7 @@ def test_protected_paths_and_odd_files_are_ignored_and_said(at: Path) -> None:
 
 def test_a_program_that_never_ends_is_killed_with_all_it_started(at: Path) -> None:
     begun = time.time()
-    run(at, "(setsid sleep 4711 &) ; sleep 4711", options="  deadline: 1")
+    run(at, "(setsid sleep 4711 &) ; sleep 4711", options="  deadline: 1", tokens=100)
     found = status(at)
     assert found["candidates"] == 0
     assert found["rejected"]["timeout"] >= 1
@@ -123,9 +123,9 @@ def test_a_program_that_never_ends_is_killed_with_all_it_started(at: Path) -> No
 
 
 def test_no_change_a_failure_and_a_missing_program_are_counted(at: Path) -> None:
-    run(at, "echo thinking")
+    run(at, "echo thinking", tokens=100)
     assert status(at)["rejected"] == {"no-op": status(at)["rejected"]["no-op"]}
-    run(at, "echo broken >&2; exit 3")
+    run(at, "echo broken >&2; exit 3", tokens=200)
     assert status(at)["rejected"]["unanswered"] >= 1
 
 

@@ -96,7 +96,8 @@ def test_mini_swe_agent(tmp_path: Path) -> None:
         )
 
     with ChatServer(reply=answer) as server:
-        evolve(project(tmp_path / "project", server.url), "mini-swe-agent", folder)
+        found = evolve(project(tmp_path / "project", server.url), "mini-swe-agent", folder)
+    assert found["tokens"] > 500  # read from its report; it prints none
 
 
 def test_qwen_code(tmp_path: Path) -> None:
