@@ -44,7 +44,7 @@ def credit(
     chosen = list(dict.fromkeys(paths or crediting.changed_paths(history, objects, i)))
     found = crediting.blame(history, objects, i, chosen)
     if paths and not found:
-        raise UsageError(f"{', '.join(paths)}: no such file in {history.oid(i)[:10]}. Type: evogit credit")
+        raise UsageError(f"{', '.join(paths)}: no such text file in {history.oid(i)[:10]}. Type: evogit credit")
     words = crediting.blame(history, objects, i, chosen, words=True)
     rows = crediting.shares(history, found, words)
     sums = {by: crediting.totals(history, rows, by) for by in ("operator", "agent", "model")}
@@ -85,7 +85,7 @@ def bisect(
 
     Example: evogit bisect best --metric excess
     """
-    from evogit.errors import UsageError
+    from evogit.errors import EvoGitError, UsageError
     from evogit.phylogeny import bisecting
 
     place = here(directory, run)
@@ -94,6 +94,10 @@ def bisect(
     if metric not in known:
         raise UsageError(f"--metric {metric}: not measured on this lineage. There are: {', '.join(known)}")
     found = bisecting.bisect(history, i, metric, first_parent=first_parent)
+    if not found.changes:
+        raise EvoGitError(
+            f"{metric}: no two versions on the way to {history.oid(i)[:10]} were measured. Type: evogit run"
+        )
     rows: list[dict[str, Any]] = [
         {
             "commit": history.oid(step.commit),
@@ -150,8 +154,11 @@ def _print_shares(history: History, i: int, rows: list[Share], files: int) -> No
     new = [row for row in rows if row.commit != history.base]
     of_all, of_new = ([sum(getattr(row, unit) for row in some) for unit in ("words", "lines")] for some in (rows, new))
     where = f"{files} {'changed ' if history.base is not None else ''}{'file' if files == 1 else 'files'}"
-    came = f"{of_new[0]} of {of_all[0]} words and {of_new[1]} of {of_all[1]} lines"
-    print(f"{history.oid(i)[:10]}: {came} in {where} came since the start")
+    if history.base is None:
+        print(f"{history.oid(i)[:10]}: {of_all[0]} words and {of_all[1]} lines in {where}")
+    else:
+        came = f"{of_new[0]} of {of_all[0]} words and {of_new[1]} of {of_all[1]} lines"
+        print(f"{history.oid(i)[:10]}: {came} in {where} came since the start")
     for row in rows[:KEPT]:
         facts = history.facts(row.commit)
         who = "the start" if row.commit == history.base else f"{facts.agent:<14} {facts.operator:<12} {facts.summary}"

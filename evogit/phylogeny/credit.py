@@ -11,7 +11,7 @@ import heapq
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from evogit.phylogeny.history import History
@@ -69,52 +69,51 @@ def changed_paths(history: History, objects: Objects, i: int) -> list[str]:
 def blame(history: History, objects: Objects, i: int, paths: Iterable[str], *, words: bool = False) -> list[Line]:
     """Where each line, or word, of `paths` in commit `i` comes from, in the order of path and line.
 
+    Binary files are left out.
+
     Raises:
         StoreError: an object is missing.
     """
-    trees = _Files(history, objects, a_word_a_line if words else bytes)
+    files = _Files(history, objects, a_word_a_line if words else bytes)
     waiting: dict[int, Pending] = {i: {}}
     for path in paths:
-        oid = trees.blob(i, path)
-        if oid is not None:
-            waiting[i][path] = [(n, n) for n in range(lines(trees.text(oid)))]
+        oid = files.blob(i, path)
+        if oid is not None and not binary(objects.blob(oid)):
+            waiting[i][path] = [(n, n) for n in range(lines(files.text(oid)))]
     found: list[Line] = []
     queue = [-i]  # children come before parents in it, as their numbers are larger
     while queue:
         at = -heapq.heappop(queue)
-        for path, kept in waiting.pop(at).items():
-            for parent, passed in _pass_on(trees, at, path, kept):
-                if parent is None:
-                    found += [Line(path, number + 1, at) for number, _ in passed]
-                    continue
-                if parent not in waiting:
-                    waiting[parent] = {}
-                    heapq.heappush(queue, -parent)
-                waiting[parent][path] = sorted(waiting[parent].get(path, []) + passed)
+        for parent, passed in _handed_on(files, history.parents(at), at, waiting.pop(at)):
+            if parent is None:
+                found += [Line(path, number + 1, at) for path, kept in passed.items() for number, _ in kept]
+                continue
+            if parent not in waiting:
+                waiting[parent] = {}
+                heapq.heappush(queue, -parent)
+            held = waiting[parent]
+            for path, kept in passed.items():
+                held[path] = held[path] + kept if path in held else kept
     return sorted(found, key=lambda line: (line.path, line.number))
 
 
-def _pass_on(
-    trees: _Files, at: int, path: str, kept: list[tuple[int, int]]
-) -> Iterable[tuple[int | None, list[tuple[int, int]]]]:
-    """Each parent with the lines it takes, then None with those that begin here.
+def _handed_on(files: _Files, parents: Sequence[int], at: int, rest: Pending) -> Iterator[tuple[int | None, Pending]]:
+    """What each parent takes, then, for None, what begins here.
 
-    A parent with the very same file takes all, as in Git; else parents take what they have, the first first.
+    A parent with the very same file takes all of it, as in Git; else parents take what they have, the first first.
     """
-    blob = trees.blob(at, path)
-    assert blob is not None
-    parents = [(parent, trees.blob(parent, path)) for parent in trees.parents(at)]
-    for parent, theirs in parents:
-        if theirs == blob:
-            return [(parent, kept)]
-    given: list[tuple[int | None, list[tuple[int, int]]]] = []
-    for parent, theirs in parents:
-        if theirs is None or not kept:
-            continue
-        passed, kept = _split(kept, unchanged(trees.text(theirs), trees.text(blob)))
-        if passed:
-            given.append((parent, passed))
-    return [*given, (None, kept)]
+    for parent in parents:
+        changed = files.changed(parent, at)
+        yield parent, {path: kept for path, kept in rest.items() if path not in changed}
+        rest = {path: kept for path, kept in rest.items() if path in changed}
+    for parent in parents:
+        passed: Pending = {}
+        for path, kept in rest.items():
+            mine, theirs = files.blob(at, path), files.blob(parent, path)
+            if mine is not None and theirs is not None and kept:
+                passed[path], rest[path] = _split(kept, unchanged(files.text(theirs), files.text(mine)))
+        yield parent, {path: kept for path, kept in passed.items() if kept}
+    yield None, rest
 
 
 def _split(
@@ -148,8 +147,9 @@ class _Files:
         self._roots: dict[int, Oid] = {}
         self._texts: dict[Oid, bytes] = {}
 
-    def parents(self, i: int) -> list[int]:
-        return self._history.parents(i)
+    def changed(self, parent: int, child: int) -> Mapping[str, object]:
+        """The files that differ between the two."""
+        return self._objects.diff(self._tree(parent), self._tree(child))
 
     def text(self, oid: Oid) -> bytes:
         found = self._texts.get(oid)
@@ -161,9 +161,7 @@ class _Files:
 
     def blob(self, i: int, path: str) -> Oid | None:
         """The id of the file at `path`, None if there is none."""
-        tree = self._roots.get(i)
-        if tree is None:
-            tree = self._roots[i] = self._objects.commit(self._history.oid(i)).tree
+        tree = self._tree(i)
         *folders, name = path.encode("utf-8", "surrogateescape").split(b"/")
         for folder in folders:
             mode, tree = self._objects.tree(tree).get(folder, (0, ""))
@@ -171,6 +169,17 @@ class _Files:
                 return None
         mode, oid = self._objects.tree(tree).get(name, (0, ""))
         return oid if mode not in (0, FOLDER, SUBMODULE) else None
+
+    def _tree(self, i: int) -> Oid:
+        found = self._roots.get(i)
+        if found is None:
+            found = self._roots[i] = self._objects.commit(self._history.oid(i)).tree
+        return found
+
+
+def binary(data: bytes) -> bool:
+    """As Git guesses it."""
+    return b"\0" in data[:8000]
 
 
 def shares(history: History, found: Iterable[Line], words: Iterable[Line]) -> list[Share]:

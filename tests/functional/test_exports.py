@@ -19,6 +19,8 @@ from pathlib import Path, PurePath
 import dendropy
 import networkx as nx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from phylotrackpy import systematics
 from playwright.sync_api import sync_playwright
 
@@ -259,6 +261,26 @@ def test_the_hostile_never_reach_a_file_raw(name: str) -> None:
     if name in ("dot", "mermaid", "svg", "newick", "html"):
         assert "\u202eend" not in data.decode()
         assert b"<script>alert" not in data
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.text(st.characters(exclude_categories=[]), max_size=40))
+def test_any_text_at_all_leaves_every_file_readable(text: str) -> None:
+    fact = Facts(agent=text, operator=text, status=text, decision=text, summary=text, metrics={text: 1.0})
+    made = picture(
+        from_edges(["aa" * 20, "bb" * 20], [[], [0]], facts=[fact, fact], promoted={1: text}, best=1, base=0)
+    )
+    assert json_format.read(text_of("json", made)) == made
+    for name in ("svg", "graphml"):
+        ET.fromstring(render(FORMATS[name], made))
+    assert [len(row) for row in csv.reader(io.StringIO(text_of("csv", made)))] == [22] * 3
+    tree = dendropy.Tree.get(data=text_of("newick", made), schema="newick", suppress_leaf_node_taxa=True)
+    assert [node.label for node in tree.preorder_node_iter()] == ["aa" * 20, "bb" * 20]
+    assert text_of("mermaid", made).count("\n") == 7
+    assert text_of("dot", made).count("\n") == 8
+    data = text_of("html", made).partition('id="data">')[2].partition("</script>")[0]
+    assert "<" not in data
+    assert json.loads(data)["nodes"]["summary"] == [text, text]
 
 
 def test_same_graph_same_bytes_in_another_process(tmp_path: Path) -> None:

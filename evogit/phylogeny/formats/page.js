@@ -91,6 +91,8 @@
       const rejected = kinds[b] === "rejected";
       const hung = state.y === "lane" && state.x !== "generation" && nodes.hung[b] && links.order[k] === 0;
       const kind = links.order[k] ? (links.hidden[k] || rejected ? "far" : "merge") : hung ? "tick" : nodes.liked[b] ? "best" : links.hidden[k] ? "gap" : rejected ? "tick" : "line";
+      // Off its lane, a link to each of many attempts is a curtain before everything else.
+      if (state.y !== "lane" && count > 600 && (kind === "tick" || kind === "far")) continue;
       const [xs, ys] = paths[kind];
       const ax = across(a), ay = upward(a), bx = across(b), by = upward(b);
       if (hung) { xs.push(bx, bx, null); ys.push(ay, by, null); if (!continued.has(a)) tails.set(a, bx); }
@@ -428,7 +430,7 @@
       return;
     }
     const quiet = { displayModeBar: false, responsive: true };
-    const frame = (title, extra = {}) => room({ margin: { l: 56, r: 12, t: 8, b: 34 }, xaxis: axis("", { type: "date", nticks: 5 }), yaxis: axis(title), ...extra });
+    const frame = (title, extra = {}) => room({ margin: { l: 56, r: 12, t: 8, b: 34 }, xaxis: axis("", { type: "date", nticks: 4, tickangle: 0 }), yaxis: axis(title), ...extra });
     const pairs = (list) => ({ x: list.map((pair) => pair[0]), y: list.map((pair) => pair[1]) });
     const range = curves.best.length ? bestRange() : undefined;
     Plotly.react("best-chart", [
@@ -440,7 +442,7 @@
     operators.sort((a, b) => total(b) - total(a));
     Plotly.react("operator-chart", operators.slice(0, 8).map((name, at) => ({
       x: curves.windows, y: smooth(curves.tried[name], curves.accepted[name]), name: shown(name || "other"), type: "scatter", mode: "lines",
-      line: { color: PALETTE[at], width: 1.6 }, connectgaps: true, hovertemplate: `${shown(name || "other")}: %{y:.1%}<extra></extra>`,
+      line: { color: PALETTE[at], width: 1.6 }, hovertemplate: `${shown(name || "other")}: %{y:.1%}<extra></extra>`,
     })), frame("accepted", { showlegend: true, legend: { font: { size: 10 }, itemwidth: 20 }, yaxis: axis("accepted", { tickformat: ".0%", rangemode: "tozero" }) }), quiet);
     const sum = (list) => list[list.length - 1] || 0;
     const [title, values] = sum(curves.cost) > 0 ? ["money", curves.cost] : sum(curves.tokens) > 0 ? ["tokens", curves.tokens] : ["seconds of evaluation", curves.seconds];
