@@ -171,8 +171,9 @@ def test_what_cannot_be_started_is_said(search: str, tmp_path: Path) -> None:
     options, environ = {"command": ["not-a-program"]}, {"PATH": f"{folder}:{search}"}
     if shutil.which("bwrap", path=search):
         outcome = do(search, options, environ=environ)
-        assert (outcome.code, outcome.changes) == (1, {})
-        assert b"not-a-program" in outcome.output
+        # bubblewrap's exec may hand it to a shell, which has an exit status of its own.
+        assert outcome.code in (1, 126, 127)
+        assert (outcome.changes, b"not-a-program" in outcome.output) == ({}, True)
         return
     with pytest.raises(VariationError, match="cannot start"):
         do(search, options, environ=environ)
