@@ -22,7 +22,8 @@ FLOORS = (
     {"scaffold"},
     {"models", "store"},
     {"variation", "evaluation", "phylogeny"},
-    {"evolution", "review"},
+    {"evolution"},
+    {"review"},
     {"cli"},
 )
 """From the ground up. A room may import rooms of lower floors, and none of its own floor."""
