@@ -137,12 +137,34 @@ def opened(repository: Repository, plan: Plan) -> Iterator[Session]:
     lock = RunLock(repository, plan.run)
     number = lock.acquire(alongside=plan.alongside)
     try:
-        yield _open(repository, plan, number)
+        yield _open(repository, plan, str(number), number)
     finally:
         lock.release()
 
 
-def _open(repository: Repository, plan: Plan, number: int) -> Session:
+@contextlib.contextmanager
+def sitting(repository: Repository, run: str) -> Iterator[Session]:
+    """A session of somebody who reviews: of a run that is there already, with a journal of its own and no agents.
+
+    It never stands in the way of running processes, nor they in its way. Nothing is durable before the journal's
+    `publish`.
+
+    Raises:
+        UsageError: no such run.
+    """
+    refs.check_name("run name", run)
+    objects = repository.objects()
+    if not objects.refs(refs.journals(run)):
+        read_population(objects, run)  # says which runs there are
+    lock = RunLock(repository, run, "reviewers")
+    number = lock.acquire(alongside=True)
+    try:
+        yield _open(repository, Plan(run, ()), f"r{number}", number)
+    finally:
+        lock.release()
+
+
+def _open(repository: Repository, plan: Plan, writer: str, number: int) -> Session:
     objects = repository.objects()
     tips: dict[str, Oid] = {}
     entries = read_journals(objects, plan.run, tips)
@@ -163,7 +185,7 @@ def _open(repository: Repository, plan: Plan, number: int) -> Session:
     base_tree = objects.commit(base).tree
     overlay = protected_files(objects, base_tree, task)
     host = DETERMINISTIC_HOST if plan.deterministic else repository.host()
-    journal = Journal(objects, plan.run, f"{host}-{number}", _now(plan, population))
+    journal = Journal(objects, plan.run, f"{host}-{writer}", _now(plan, population))
     journal.resume()
     journal.observe(population.clock)
     session = Session(

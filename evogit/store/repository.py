@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import git
 from filelock import FileLock, Timeout
@@ -129,11 +130,12 @@ def create(
 class RunLock:
     """This process's place in a run on this host: a number no other living process has.
 
-    Number 0 is the run's main process; others take part only when asked to (`alongside`).
+    Number 0 is the run's main process; others take part only when asked to (`alongside`). Who reviews takes numbers of
+    another row, so that a look at a run never keeps cron from beginning it.
     """
 
-    def __init__(self, repository: Repository, run: str) -> None:
-        self._folder = repository.run_folder(run) / "writers"
+    def __init__(self, repository: Repository, run: str, row: Literal["writers", "reviewers"] = "writers") -> None:
+        self._folder = repository.run_folder(run) / row
         self._run = run
         self._lock: FileLock | None = None
         self.number = -1
