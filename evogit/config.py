@@ -88,6 +88,12 @@ class EvolutionTable(Table):
     )
     niches: bool = Field(default=True, description="keep diversity: one living individual per behaviour")
     allocation: Allocation = Field(default="ucb", description="how operators are chosen by what they achieved so far")
+    on_plateau: Literal["stop", "restart"] = Field(
+        default="stop", description="what a run does after `patience` candidates, or `tries` children, in vain"
+    )
+    tries: int | None = Field(
+        default=None, ge=1, description="a version is exhausted after so many children, none of them accepted"
+    )
 
 
 class EvaluationTable(Table):

@@ -53,6 +53,10 @@ def _quiet(event: Event) -> None:
         print(f"note: {event.text}", file=sys.stderr)
 
 
+def restarted(event: events.Restarted) -> str:
+    return f"{event.reason}: {event.agents} agents begin again from the start; best so far {number(event.best)}"
+
+
 def last_words(event: events.Finished) -> list[str]:
     """The end of a run in two lines."""
     share = f"{100 * event.accepted / event.candidates:.0f} %" if event.candidates else "–"
@@ -97,6 +101,8 @@ class Plain:
             return self._candidate(event)
         if isinstance(event, events.EpochTurned):
             return [f"epoch {event.epoch}: training data redrawn, best {number(event.best)}"]
+        if isinstance(event, events.Restarted):
+            return [restarted(event)]
         if isinstance(event, events.Validated):
             mark = ", the new champion" if event.best else ""
             return [f"validated {event.commit[:10]} by {event.agent}: {number(event.score)}{mark}"]
@@ -174,6 +180,8 @@ class Board:
         elif isinstance(event, events.EpochTurned):
             self.epoch, self.best = event.epoch, event.best
             self.news.append(f"epoch {event.epoch}: training data redrawn")
+        elif isinstance(event, events.Restarted):
+            self.news.append(restarted(event))
         elif isinstance(event, events.Validated) and event.best:
             self.champion = f"{number(event.score)} ({event.agent})"
             self.news.append(f"validated {event.commit[:8]}: {number(event.score)}")

@@ -34,6 +34,13 @@ def run(
     candidates: Annotated[int | None, typer.Option(min=1, help="Stop after so many candidates of this call.")] = None,
     seconds: Annotated[str | None, typer.Option(metavar="TIME", help="Stop after this time: 90, 15m, 4h.")] = None,
     patience: Annotated[int | None, typer.Option(min=1, help="Stop after so many without a new best.")] = None,
+    tries: Annotated[
+        int | None, typer.Option(min=1, help="A version is exhausted after so many children in vain.")
+    ] = None,
+    on_plateau: Annotated[
+        str | None,
+        typer.Option("--on-plateau", help="After --patience or --tries in vain: stop, or restart from the start."),
+    ] = None,
     target: Annotated[float | None, typer.Option(help="Stop when a score as good as this is reached.")] = None,
     max_tokens: Annotated[
         int | None, typer.Option("--max-tokens", min=1, help="Stop before models use more tokens.")
@@ -93,6 +100,8 @@ def run(
         "budget.cost_per_day": max_cost_per_day,
         "population.agents": agents,
         "evolution.policy": policy,
+        "evolution.on_plateau": on_plateau,
+        "evolution.tries": tries,
         "evaluation.jobs": jobs,
         "evaluation.sandbox": sandbox or ("limits" if no_sandbox else None),
     }
@@ -137,7 +146,8 @@ def make_plan(place: Place, *, base: str, alongside: bool) -> Plan:
     import os
 
     from evogit.catalog import load_agent
-    from evogit.evolution.budget import Budget
+    from evogit.errors import UsageError
+    from evogit.evolution.budget import Budget, Standstill
     from evogit.evolution.selection import Settings
     from evogit.evolution.session import Plan
 
@@ -154,6 +164,11 @@ def make_plan(place: Place, *, base: str, alongside: bool) -> Plan:
     if seed is None:
         seed = 0 if deterministic else int.from_bytes(os.urandom(4), "big")
     budget = config.budget
+    restarts = evolution.on_plateau == "restart"
+    if restarts and budget.patience is None and evolution.tries is None:
+        raise UsageError(
+            "--on-plateau restart: say after what: --patience N candidates, or --tries N children, in vain"
+        )
     goal = budget.target if budget.target is not None else found.target if found else None
     return Plan(
         place.run,
@@ -174,7 +189,7 @@ def make_plan(place: Place, *, base: str, alongside: bool) -> Plan:
         Budget(
             budget.candidates,
             budget.seconds,
-            budget.patience,
+            None if restarts else budget.patience,
             goal,
             budget.tokens,
             budget.cost,
@@ -186,6 +201,7 @@ def make_plan(place: Place, *, base: str, alongside: bool) -> Plan:
         alongside,
         base,
         config.dump(),
+        Standstill(evolution.on_plateau, budget.patience, evolution.tries),
     )
 
 

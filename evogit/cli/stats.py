@@ -205,7 +205,7 @@ def _standstill(record: Record, asked: Asked) -> dict[str, Any] | None:
     found = asdict(plateau(history, asked.window))
     found["last"] = None if found["last"] is None else history.oid(found["last"])
     spent = [{"commit": history.oid(e.commit), "tried": e.tried} for e in exhausted(history, asked.tries)]
-    return {"plateau": found, "exhausted": spent, "tries": asked.tries}
+    return {"plateau": found, "exhausted": spent, "tries": asked.tries, "restarts": record.population.restarts}
 
 
 def _standstill_lines(found: dict[str, Any]) -> Iterator[str]:
@@ -217,6 +217,8 @@ def _standstill_lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"exhausted lineages: {len(spent)} (of {found['tries']} children or more without success)"
     for lineage in spent[:5]:
         yield f"{lineage['commit'][:10]}  {lineage['tried']} children in vain"
+    if found["restarts"]:
+        yield f"restarts so far: {found['restarts']}"
 
 
 def _billed(key: str) -> Callable[[Record, Asked], Any]:

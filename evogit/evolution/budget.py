@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from evogit.values import Direction, better
 
@@ -25,6 +26,19 @@ class Budget:
     cost: float | None = None
     day_tokens: int | None = None
     day_cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standstill:
+    """What a run does when it stands still: `then` all agents, or those of an exhausted lineage, begin again.
+
+    A plateau is `patience` candidates without a new best since they began (where runs stop, that is the `Budget`'s);
+    a version is exhausted after `tries` children in vain, and a run that stops then ends when all its versions are.
+    """
+
+    then: Literal["stop", "restart"] = "stop"
+    patience: int | None = None
+    tries: int | None = None
 
 
 @dataclass(slots=True)

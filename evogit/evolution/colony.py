@@ -17,6 +17,7 @@ from evogit.evolution.scoring import Scoring
 from evogit.evolution.selection import POLICIES, Policy, Scene, Settings
 from evogit.evolution.services import Services
 from evogit.evolution.session import Plan, Session, agent_names
+from evogit.evolution.standstill import Watch
 from evogit.evolution.telling import Teller
 from evogit.evolution.versions import Versions
 from evogit.models.desk import Desk
@@ -57,6 +58,7 @@ class Colony:
     services: Services
     books: Books
     workers: list[Worker]
+    watch: Watch
     step: int
     retired: set[str] = field(default_factory=set)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -82,7 +84,7 @@ class Colony:
 
     def over(self) -> str | None:
         """Why nothing more is begun, or None."""
-        reason = self.stopped or self.meter.exhausted()
+        reason = self.stopped or self.meter.exhausted() or ("exhausted" if self.watch.over else None)
         if reason is None and len(self.retired) == len(self.workers):
             reason = "models"
         if reason is not None:
@@ -130,6 +132,7 @@ def gather(session: Session, evaluator: Evaluator, listen: events.Listener, work
         services,
         books,
         workers,
+        Watch(plan.standstill, session, living, [worker.name for worker in workers]),
         session.population.steps,
     )
 

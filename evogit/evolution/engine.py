@@ -234,6 +234,8 @@ class Engine:
             for entry in entries:
                 self.session.journal.observe(entry.clock)
                 self.population.apply(entry)
+                if restarted := self._colony.watch.heard(entry):
+                    self._books.tell(restarted)
                 tokens, money = total(read_calls(entry.data))
                 self._meter.day_tokens += tokens
                 self._meter.day_cost += money

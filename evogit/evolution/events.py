@@ -80,6 +80,19 @@ class EpochTurned:
 
 
 @dataclass(frozen=True, slots=True)
+class Restarted:
+    """Agents of this process began again from where the run began. `reason`: plateau or exhausted.
+
+    `start` counts how often all of them did; `best` is the best score so far, which stays in the record.
+    """
+
+    reason: str
+    agents: int
+    start: int
+    best: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Validated:
     commit: Oid
     agent: str
@@ -131,7 +144,7 @@ class Noted:
     text: str
 
 
-Event = Judged | Noted | Started | Turn | Candidate | Skipped | EpochTurned | Validated | Notice | Finished
+Event = Judged | Noted | Started | Turn | Candidate | Skipped | EpochTurned | Restarted | Validated | Notice | Finished
 Listener = Callable[[Event], None]
 
 

@@ -37,7 +37,7 @@ class Champion:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """The last accepted child of one agent: where its branch should stand."""
+    """The last accepted child of one agent, or where it began again: where its branch should stand."""
 
     commit: Oid
     tree: Oid
@@ -71,6 +71,10 @@ class Population:
     rule: Rule = "ucb"
     epoch: int = 0
     steps: int = 0
+    start: int = 0
+    """How often the whole population began again."""
+    restarts: int = 0
+    """How often agents did, all of them or those of one lineage."""
     clock: Clock = field(default_factory=lambda: Clock(0))
     first: int = 0
     last: int = 0
@@ -94,6 +98,8 @@ class Population:
             self._attempted(entry)
         elif entry.kind == "judged":
             self._judged(entry)
+        elif entry.kind == "restarted":
+            self._restarted(entry)
 
     def _found(self, entry: Entry) -> None:
         if self.founded_order is not None and entry.order < self.founded_order:
@@ -163,6 +169,17 @@ class Population:
         data, winner = entry.data, entry.candidate
         if winner is not None and data.get("verdict") == "better" and data.get("digest") == self.digest:
             self._duels.append((entry.order, str(data["than"]), winner))
+
+    def _restarted(self, entry: Entry) -> None:
+        """Agents began again from where the run began."""
+        data = entry.data
+        self.restarts += 1
+        self.start = max(self.start, int(data["start"]))
+        for agent in data["agents"]:
+            name = (str(data["host"]), str(agent))
+            seat = self.seats.get(name)
+            if seat is None or entry.order > seat.order:
+                self.seats[name] = Seat(str(data["commit"]), str(data["tree"]), entry.order)
 
     def skip(self, definition: str, operator: str, reason: str, count: int = 1) -> None:
         """Count proposals that were rejected before anything ran."""

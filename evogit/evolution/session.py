@@ -14,7 +14,7 @@ from typing import Any, Literal
 from evogit.catalog import Agent, Editable, Task, task_files, task_from_files
 from evogit.errors import UsageError
 from evogit.evolution.allocation import Rule
-from evogit.evolution.budget import Budget
+from evogit.evolution.budget import Budget, Standstill
 from evogit.evolution.population import Population, fold
 from evogit.evolution.selection import Settings
 from evogit.store import journal as journals
@@ -46,6 +46,7 @@ class Plan:
     alongside: bool = False
     base: str = "HEAD"
     configuration: Mapping[str, Any] = field(default_factory=dict)
+    standstill: Standstill = field(default_factory=Standstill)
 
 
 @dataclass

@@ -85,6 +85,7 @@ class Stepping:
     def _plan(self, worker: Worker, step: int, rng: random.Random) -> tuple[Plan | None, str]:
         """The parents and the operator; no parents if the agent only crosses and there is nobody to cross with."""
         colony, variation = self._colony, worker.variation
+        colony.watch.planned(worker.name)
         plan: Plan | None = colony.policy.plan(colony.scene(worker, step), rng)
         assert plan is not None
         operators = [o for o in variation.operators if variation.needs_mate(o) == bool(plan.mate)]
@@ -163,6 +164,8 @@ class Stepping:
         child = colony.living.measure((colony.session.host, worker.name), "", tree, evaluation)
         if evaluation.ok and (judging == "decides" or (judging == "ties" and self._tied(child))):
             decision, spoken = await contest(colony, worker, step, plan, child, evaluation, wanted.rng)
+        if decision is None and colony.watch.outdated(worker.name):
+            decision = Reason.OUTDATED
         commit = self._record(worker, step, proposal, tree, evaluation, decision)
         if decision is None and judging == "decides":
             met = await challenge(colony, replace(child, commit=commit), evaluation, wanted.rng)
@@ -210,6 +213,8 @@ class Stepping:
             colony.living.seat(colony.living.measure(me.name, commit, tree, evaluation))
             colony.population.phylogeny.retain(i.commit for i in colony.living)
         worker.variation.learn(proposal, decision is None)
+        if restarted := colony.watch.took(proposal.parents, evaluation, accepted=decision is None):
+            self._books.tell(restarted)
         return commit
 
     async def _mend(
