@@ -295,7 +295,7 @@ async def _evolve(place: Place, session: Session, chosen: Sandbox, listen: Liste
         await workshop.desk.close()
 
 
-def _forward(workshop: Workshop, model: str | None) -> Forward | None:
+def forward(workshop: Workshop, model: str | None) -> Forward | None:
     """How a program under evaluation reaches its model: over the desk, like everybody."""
     if model is None:
         return None
@@ -320,7 +320,7 @@ async def _with_tools(
         sandbox=chosen,
         scratch=scratch,
         overlay=session.overlay,
-        forward=_forward(workshop, session.task.evaluation.model),
+        forward=forward(workshop, session.task.evaluation.model),
     ) as evaluator:
         engine = Engine(session, evaluator, listen, workshop)
         with _signals(engine):
