@@ -32,11 +32,9 @@ from evogit.phylogeny.formats import json as json_format
 from evogit.phylogeny.history import Facts, History, from_edges
 from evogit.phylogeny.picture import Picture
 from tests.conftest import run_git
+from tests.functional.test_real_clis import installed
 
 ROOT = Path(__file__).parents[2]
-# Read when imported: a test's own environment has no EVOGIT_ variables.
-NODE_MODULES = Path(os.environ.get("EVOGIT_TEST_NODE_MODULES", ROOT / "node_modules"))
-MERMAID = NODE_MODULES / "mermaid/dist/mermaid.min.js"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 HOSTILE = [
@@ -89,7 +87,7 @@ def text_of(name: str, made: Picture | None = None) -> str:
 def needs(program: str) -> str:
     found = shutil.which(program)
     if found is None:
-        pytest.skip(f"{program} is not installed")
+        pytest.skip(f"needs {program}, which is not installed")
     return found
 
 
@@ -228,17 +226,20 @@ def test_png_is_a_picture() -> None:
     assert len(set(pixels)) > 20, "a blank picture"
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_mermaid_draws_its_chart_and_labels_stay_text() -> None:
-    if not MERMAID.is_file():
-        pytest.skip("mermaid is not installed (npm install mermaid, EVOGIT_TEST_NODE_MODULES names the folder)")
+    script = "package/dist/mermaid.min.js"
+    packed = ["npm", "pack", "--silent", "mermaid@11"], ["sh", "-c", f"tar xzf mermaid-*.tgz {script}"]
+    mermaid = installed("mermaid", script, *packed) / "mermaid.min.js"
     if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
+        pytest.skip("needs chromium, which is not installed")
     made = picture()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page()
         page.set_content("<body></body>")
-        page.add_script_tag(path=str(MERMAID))
+        page.add_script_tag(path=str(mermaid))
         page.evaluate("mermaid.initialize({startOnLoad: false, securityLevel: 'strict'})")
         drawn = page.evaluate("async (text) => (await mermaid.render('chart', text)).svg", text_of("mermaid", made))
         page.set_content(drawn)
