@@ -59,7 +59,8 @@ def export(
     selected = select(
         history, selection(place, history, living=living, lineage=lineage, accepted=accepted, since=since)
     )
-    shown = at_most(history, selected, max_nodes or chosen.limit or len(history))
+    wanted = max_nodes or chosen.limit or len(history)
+    shown = at_most(history, selected, min(wanted, chosen.most or wanted))
     picture = draw(history, selected, shown, run=found.run, task=found.task)
     data = _page(place, history, selected, picture) if chosen.name == "html" else render(chosen, picture)
     if output is None or output == Path("-"):

@@ -249,7 +249,16 @@ def test_mermaid_draws_its_chart_and_labels_stay_text() -> None:
         assert page.evaluate("document.querySelectorAll('.edgePaths path').length") == sum(
             len(node.links) for node in made.nodes
         )
+        # As many links as crossovers make, more than the renderer takes.
+        many = picture(
+            from_edges([f"{at:040x}" for at in range(500)], [[*range(max(0, at - 3), at)] for at in range(500)]), 500
+        )
+        chart = text_of("mermaid", many)
+        drawn = page.evaluate("async (text) => (await mermaid.render('many', text)).svg", chart)
+        assert "Maximum" not in drawn
+        assert drawn.count("flowchart-link") == 501  # once in the style
         browser.close()
+    assert "994 links of crossovers are not drawn" in chart
     assert "<b>html</b>" in shown
     assert "**bold**" in shown
 

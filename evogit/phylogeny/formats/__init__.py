@@ -14,13 +14,15 @@ from evogit.phylogeny.picture import Picture
 class Format:
     """A format's name, what it is for, the file suffixes that mean it, and how many nodes it shows unless told.
 
-    Formats that are data show everything (`limit` None); pictures fold to what a person can look at.
+    Formats that are data show everything (`limit` None); pictures fold to what a person can look at. More than `most`
+    its readers refuse, whoever asks.
     """
 
     name: str
     purpose: str
     suffixes: tuple[str, ...]
     limit: int | None = None
+    most: int | None = None
 
 
 FORMATS = {
@@ -31,7 +33,7 @@ FORMATS = {
         Format("json", "programs: node-link, loads back", (".json",)),
         Format("newick", "phylogenetics: extended Newick, crossovers as hybrid nodes", (".nwk", ".newick", ".enwk")),
         Format("alife", "phylogenetics: the ALife data standard", (".alife.csv",)),
-        Format("mermaid", "Markdown pages", (".mmd", ".mermaid"), 200),
+        Format("mermaid", "Markdown pages", (".mmd", ".mermaid"), 200, 500),
         Format("svg", "documents", (".svg",), 5_000),
         Format("png", "slides and chats", (".png",), 5_000),
         Format("html", "a page to look around in, one file", (".html", ".htm"), 5_000),

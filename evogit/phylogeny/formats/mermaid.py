@@ -20,13 +20,22 @@ CLASSES = {
 BRACKETS = {"best": ("([", "])"), "promoted": ("{{", "}}"), "start": ("[[", "]]"), "living": ("(", ")")}
 
 
+MOST_LINKS = 500
+"""`maxEdges` of the renderer, which a chart cannot raise."""
+
+
 def render(picture: Picture) -> str:
+    drawn = _drawn(picture)
+    left = sum(len(node.links) for node in picture.nodes) - len(drawn)
     lines = [f"%% {_escaped(line(picture.title))}: {picture.counts}", "flowchart TD"]
+    lines += [f"%% {left} links of crossovers are not drawn: there are too many for the renderer"] if left else []
     for at, node in enumerate(picture.nodes):
         before, after = BRACKETS.get(node.kind, ("[", "]"))
         lines.append(f'  n{at}{before}"{_label(node)}"{after}:::{node.kind}_')
     for at, node in enumerate(picture.nodes):
         for place, link in enumerate(node.links):
+            if (at, place) not in drawn:
+                continue
             arrow = "-.->" if place or link.hidden else "-->"
             label = f"|+{link.hidden}|" if link.hidden else ""
             lines.append(f"  n{link.parent} {arrow}{label} n{at}")
@@ -34,6 +43,16 @@ def render(picture: Picture) -> str:
     used = sorted({node.kind for node in picture.nodes})
     lines += [f"  classDef {kind}_ {CLASSES[kind]}" for kind in used]
     return "\n".join([*lines, ""])
+
+
+def _drawn(picture: Picture) -> set[tuple[int, int]]:
+    """Which links (node, place) there is room for: first parents', then those to a shown parent, then the rest."""
+    links = [
+        (place > 0, link.hidden > 0, at, place)
+        for at, node in enumerate(picture.nodes)
+        for place, link in enumerate(node.links)
+    ]
+    return {(at, place) for _, _, at, place in sorted(links)[:MOST_LINKS]}
 
 
 def _label(node: Node) -> str:
