@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from evogit.errors import UsageError
 from evogit.phylogeny.history import Facts, History
@@ -12,15 +13,17 @@ from evogit.store.graphfile import Bytes
 from evogit.store.objects import Commit, Objects
 from evogit.values import Oid
 
-PLAIN = ("refs/heads/", "refs/remotes/", "refs/tags/")
+TAGS = "refs/tags/"
+PLAIN = ("refs/heads/", "refs/remotes/", TAGS)
 
 
 def plain_history(objects: Objects, revs: Sequence[str]) -> History:
-    """All branches, tags and HEAD, or `revs`, with their ancestors; the living are the branches' tips.
+    """All branches, tags and HEAD, or `revs`, with their ancestors; the living are the branches' tips, or `revs`.
 
     Raises:
         UsageError: no commits, or a revision that names none.
     """
+    named = _named(objects)
     tips: dict[Oid, None] = {}
     for rev in revs:
         oid = objects.resolve(rev)
@@ -28,23 +31,35 @@ def plain_history(objects: Objects, revs: Sequence[str]) -> History:
             raise UsageError(f"{rev}: no such commit here. Type: git log")
         tips[oid] = None
     if not revs:
-        found = [name for prefix in PLAIN for name in objects.refs(prefix)]
-        tips = {oid: None for name in ("HEAD", *found) if (oid := objects.resolve(name)) is not None}
+        head = objects.resolve("HEAD")
+        tips = dict.fromkeys([*([head] if head else []), *named])
     if not tips:
         raise UsageError("this repository has no commits yet. Commit something first: git commit")
     commits = read_commits(objects, tips)
-    history = History(
-        commits.oids, commits.offsets, commits.targets, commits.times * 1000, _plain_facts(objects, commits.oids)
+    facts = _plain_facts(objects, commits.oids)
+    history = History(commits.oids, commits.offsets, commits.targets, commits.times * 1000, facts)
+    branches = [oid for oid, refs in named.items() if any(not ref.startswith(TAGS) for ref in refs)]
+    number = {oid: i for oid in named if (i := history.find(oid)) is not None}
+    return replace(
+        history,
+        living=frozenset(history.index(oid) for oid in (tips if revs else branches or tips)),
+        names={i: tuple(_short(ref) for ref in named[oid]) for oid, i in number.items()},
     )
-    heads = tips if revs else objects.refs("refs/heads/").values() or tips
-    return History(
-        history.oids,
-        history.parent_offsets,
-        history.parent_targets,
-        history.times,
-        history.lookup,
-        living=frozenset(history.index(oid) for oid in heads),
-    )
+
+
+def _named(objects: Objects) -> dict[Oid, list[str]]:
+    """Commits with the branches and tags that stand there. A tag may name a tree or a file; such are left out."""
+    found: dict[Oid, list[str]] = {}
+    for prefix in PLAIN:
+        for ref in objects.refs(prefix):
+            oid = objects.resolve(ref)
+            if oid is not None:
+                found.setdefault(oid, []).append(ref)
+    return found
+
+
+def _short(ref: str) -> str:
+    return next(ref.removeprefix(prefix) for prefix in PLAIN if ref.startswith(prefix))
 
 
 def _plain_facts(objects: Objects, oids: Bytes) -> Callable[[int], Facts]:

@@ -10,6 +10,8 @@ from evogit.phylogeny.history import History, Mask
 from evogit.phylogeny.picture import Link, Node, Picture
 from evogit.phylogeny.selecting import ancestors_of
 
+NEWEST = 25
+"""So many commits of plain history are shown at least."""
 MOST_LINKS = 4
 """A merge among the folded commits leads to several shown ancestors; that many are followed."""
 
@@ -101,7 +103,8 @@ def _node(history: History, i: int, links: tuple[Link, ...], folded: int, genera
     if parents and facts.score is not None:
         before = history.facts(parents[0]).score_on(facts.scale)
         change = None if before is None else facts.score - before
-    names = [facts.agent] if i in history.living and facts.agent else []
+    names = [*history.names.get(i, ())]
+    names += [facts.agent] if history.base is not None and i in history.living and facts.agent else []
     names += [history.promoted[i]] if i in history.promoted else []
     return Node(
         oid=history.oid(i), links=links, parents=tuple(map(history.oid, parents)), folded=folded,
@@ -134,13 +137,16 @@ def everything(history: History) -> Mask:
 def remarkable(history: History, selected: Mask) -> Mask:
     """What a person wants to see first: start, living, promoted, pruned, the best lineage, and where these lines meet.
 
-    Lines meet at the nearest common first-parent ancestors, of which there are fewer than lines.
+    Lines meet at the nearest common first-parent ancestors, of which there are fewer than lines. Of plain history,
+    which has no best lineage, it is the newest commits that are shown in full.
     """
     shown = np.zeros(len(history), dtype=np.bool_)
     shown[_tips(history)] = True
     for i in [history.best, *history.promoted]:
         if i is not None:
             shown[history.first_parent_path(i)] = True
+    if history.base is None:
+        shown[np.flatnonzero(selected)[-NEWEST:]] = True
     shown &= selected
     _show_meetings(history, selected, shown)
     return shown
@@ -174,8 +180,8 @@ def _show_meetings(history: History, selected: Mask, shown: Mask) -> None:
 def at_most(history: History, selected: Mask, limit: int) -> Mask:
     """The `limit` selected commits that matter most; the group that does not fit whole is sampled evenly.
 
-    In this order: start, best, promoted, living and pruned; the best lineage; the promoted ones' lineages; where lines
-    meet; the ancestors of all these; accepted candidates; the rest.
+    In this order: start, best, promoted, living and pruned; what branches and tags name; the best lineage; the
+    promoted ones' lineages; where lines meet; the ancestors of all these; accepted candidates; the rest.
     """
     if int(selected.sum()) <= limit:
         return selected.copy()
@@ -203,6 +209,7 @@ def _groups(history: History, selected: Mask) -> Iterable[Mask]:
     leading = [i for i in (history.base, history.best) if i is not None]
     yield mask([*leading, *history.promoted])
     yield mask([*history.living, *history.pruned])
+    yield mask(history.names)
     yield mask(history.first_parent_path(history.best) if history.best is not None else [])
     yield mask(i for tip in history.promoted for i in history.first_parent_path(tip))
     yield remarkable(history, selected)

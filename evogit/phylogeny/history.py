@@ -71,7 +71,7 @@ class History:
 
     `oids` is (n, 20) bytes; `times` (n,) milliseconds since 1970; the parents of commit i, first parent first, are
     ``parent_targets[parent_offsets[i]:parent_offsets[i + 1]]``. `lookup` gives a commit's `Facts` when asked.
-    Parents outside the graph are left out.
+    Parents outside the graph are left out. `names` are branches and tags of plain history, which has no agents.
     """
 
     oids: Bytes
@@ -81,6 +81,7 @@ class History:
     lookup: Callable[[int], Facts] = no_facts
     living: frozenset[int] = frozenset()
     promoted: Mapping[int, str] = field(default_factory=dict)
+    names: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     pruned: frozenset[int] = frozenset()
     base: int | None = None
     best: int | None = None
@@ -96,6 +97,13 @@ class History:
 
     def index(self, oid: Oid) -> int:
         """The commit's number. Raises `KeyError` if it is not in this graph."""
+        found = self.find(oid)
+        if found is None:
+            raise KeyError(oid)
+        return found
+
+    def find(self, oid: Oid) -> int | None:
+        """The commit's number, or None."""
         wanted = bytes.fromhex(oid)
         keys, order = self._sorted
         at = int(np.searchsorted(keys, np.uint64(int.from_bytes(wanted[:8], "big"))))
@@ -103,7 +111,7 @@ class History:
             if bytes(self.oids[order[at]]) == wanted:
                 return int(order[at])
             at += 1
-        raise KeyError(oid)
+        return None
 
     @cached_property
     def _sorted(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
@@ -261,6 +269,7 @@ class History:
             lookup=lambda i: lookup(original[i]),
             living=frozenset(int(number[i]) for i in self.living if mask[i]),
             promoted={int(number[i]): name for i, name in self.promoted.items() if mask[i]},
+            names={int(number[i]): names for i, names in self.names.items() if mask[i]},
             pruned=frozenset(int(number[i]) for i in self.pruned if mask[i]),
             base=moved(self.base),
             best=moved(self.best),

@@ -141,15 +141,20 @@ def _cells(picture: Picture, node: Node, glyphs: Glyphs, now: int | None) -> dic
         "agent": line(node.agent),
         "operator": line(node.operator),
         "age": age(node.milliseconds, now),
-        "state": line(_state(node)),
+        "state": line(_state(node, picture.run)),
         "folded": f"+{node.folded}" if node.folded else "",
         "others": " ".join(f"{glyphs.cross}{oid}" for oid in others),
         "summary": line(node.summary),
     }
 
 
-def _state(node: Node) -> str:
-    """Decision and marks in words, for those whom glyphs tell nothing; promoted versions by their names."""
+def _state(node: Node, run: str) -> str:
+    """Decision and marks in words, for those whom glyphs tell nothing; promoted versions by their names.
+
+    In plain history branches and tags say it all.
+    """
+    if node.names and not run:
+        return " ".join(node.names)
     words: list[str] = [mark for mark in KINDS[:5] if mark in node.marks]
     if "promoted" in node.marks:
         words += [name for name in node.names if name != node.agent]

@@ -352,6 +352,8 @@ def branched(repo: Path) -> Path:
     run_git("checkout", "-q", "main", cwd=repo)
     run_git("commit", "-q", "--allow-empty", "-m", "On main", cwd=repo)
     run_git("merge", "-q", "--no-ff", "-m", "Merge side", "side", cwd=repo)
+    run_git("tag", "v1.0", "main~1", cwd=repo)
+    run_git("tag", "of-a-tree", "main^{tree}", cwd=repo)
     return repo
 
 
@@ -360,6 +362,13 @@ def test_a_stranger_s_repository_is_drawn_and_exported(branched: Path, tmp_path:
     assert drawn.returncode == 0, drawn.stderr
     assert "Merge side" in drawn.stdout.decode()
     assert "4 commits" in drawn.stdout.decode()
+    whole = json.loads(evogit("graph", "--json", at=branched).stdout)
+    named = {node["summary"]: (node["names"], node["marks"]) for node in whole["nodes"] if node["names"]}
+    assert named == {
+        "Merge side": (["main"], ["living"]),
+        "=1+1 <script>alert(1)</script>": (["side"], ["living"]),
+        "On main": (["v1.0"], []),
+    }
     for name, form in FORMATS.items():
         file = tmp_path / f"out{form.suffixes[0]}"
         done = evogit("export", "-o", str(file), "--json", at=branched)
@@ -368,6 +377,18 @@ def test_a_stranger_s_repository_is_drawn_and_exported(branched: Path, tmp_path:
         assert json.loads(done.stdout)["shown"] == 4
         assert file.stat().st_size == json.loads(done.stdout)["bytes"]
     assert run_git("status", "--porcelain", cwd=branched) == ""
+
+
+def test_the_newest_of_a_long_plain_history_is_shown_in_full(repo: Path) -> None:
+    for at in range(60):
+        run_git("commit", "-q", "--allow-empty", "-m", f"Step {at}", cwd=repo)
+    run_git("tag", "old", "HEAD~40", cwd=repo)
+    drawn = evogit("graph", at=repo).stdout.decode().splitlines()
+    assert [line.rpartition("  ")[2] for line in drawn[2:-1]] == [f"Step {at}" for at in range(35, 60)]
+    assert "First commit" in drawn[0]
+    assert drawn[-1].startswith("26 of 61 commits, 35 folded")
+    few = json.loads(evogit("graph", "--max-nodes", "3", "--json", at=repo).stdout)
+    assert ["old"] in [node["names"] for node in few["nodes"]], "what a tag names comes before what nothing names"
 
 
 def test_a_run_is_exported_with_its_facts(repo: Path) -> None:
