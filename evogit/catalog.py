@@ -40,6 +40,9 @@ __all__ = [
 ]  # fmt: skip
 
 
+ASIDE = ("seed/", "trials/")
+"""Folders of a task that no evaluation sees: where a run begins, and what `evogit tasks check` tries. Nor README.md."""
+
 WRITERS = frozenset({"mutate", "cross", "repair", "command"})
 """Operators whose code can be anything."""
 
@@ -132,10 +135,10 @@ def load_task_folder(path: Path) -> Task:
         raise DefinitionError(path, "", "expected a task's folder with a task.toml in it")
     everything = dict(_walk(path))
     seed = {name.removeprefix("seed/"): file for name, file in everything.items() if name.startswith("seed/")}
-    files = {name: file for name, file in everything.items() if not name.startswith("seed/")}
+    files = {name: file for name, file in everything.items() if name != "README.md" and not name.startswith(ASIDE)}
     task = dataclasses.replace(read_task(path.name, files, path), seed=seed, source=path)
     can_change = editable(task)
-    if seed and not any(map(can_change, seed)):
+    if seed and not task.fetch and not any(map(can_change, seed)):
         task_source(task.definition, path).fail(("evolve",), f"matches no file in seed/ (there: {some(seed)})")
     return task
 

@@ -209,6 +209,11 @@ def default_user_file() -> Path:
     return platformdirs.user_config_path("evogit") / "config.toml"
 
 
+def default_cache() -> Path:
+    """The folder for what was fetched and can be fetched again."""
+    return platformdirs.user_cache_path("evogit")
+
+
 def describe(key: str) -> str:
     """What the dotted `key` is for, as `evogit config` and help texts say it. Raises `DefinitionError`."""
     path = tuple(key.split("."))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from evogit.definitions import Seconds, Size, Strings, Table, is_name
 from evogit.globs import Editable
+from evogit.needs import Need
 from evogit.values import Direction, Vocabulary
 
 Operator = Literal["syntax", "lines", "numbers", "mutate", "cross", "repair", "judge", "distil", "command"]
@@ -111,6 +113,46 @@ class EvaluationSpec(Table):
         return value
 
 
+class Fetch(Table):
+    """Where a seed's files come from that are not ours to ship: one source archive of the package index, pinned.
+
+    `files`: path in the archive, without its first folder, → path in the new repository; of a file or a folder.
+    """
+
+    package: str
+    version: str
+    sha256: str
+    files: Annotated[Mapping[str, str], Field(min_length=1)]
+
+    @field_validator("sha256")
+    @classmethod
+    def _as_written_by_sha256sum(cls, value: str) -> str:
+        if not re.fullmatch(r"[0-9a-f]{64}", value):
+            raise ValueError(f"the 64 hexadecimal digits that sha256sum prints, not {value!r}")
+        return value
+
+    @field_validator("package", "version")
+    @classmethod
+    def _one_release(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*", value):
+            raise ValueError(f"one release, as package = 'mistune' and version = '3.0.2', not {value!r}")
+        return value
+
+
+class Measured(Table):
+    """What the task's author measured, for the list of tasks; `evogit tasks check` compares the seed's score with it.
+
+    `seconds`: of one evaluation of the seed, all stages. `by`: where the best score is from.
+    """
+
+    seed: float
+    best: float | None = None
+    by: str = ""
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    tolerance: Annotated[float, Field(ge=0)] = 0.0
+    """How far, as a part of it, the seed's score may be from `seed`: for timings and other machines' arithmetic."""
+
+
 @dataclass(frozen=True)
 class Task:
     """A task as read: what is evolved, how it is scored, what may change.
@@ -141,6 +183,10 @@ class Task:
     """Those of `files` that have the executable bit."""
     definition: str = dataclasses.field(default="", repr=False)
     """task.toml as its author wrote it, comments and all."""
+    needs: tuple[Need, ...] = ()
+    """Beside Python; `network` and `model` follow from `fetch` and the evaluation's model."""
+    fetch: Fetch | None = None
+    measured: Measured | None = None
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from evogit import globs, toml
-from evogit.definitions import Source, Strings, Table, check_keys, is_name, validate
+from evogit.definitions import Source, Strings, Table, check_keys, did_you_mean, is_name, validate
 from evogit.errors import DefinitionError
-from evogit.task import EvaluationSpec, Limits, Stage, Task, score_digest
+from evogit.needs import NEEDS, Need
+from evogit.task import EvaluationSpec, Fetch, Limits, Measured, Stage, Task, score_digest
 from evogit.values import Direction, Vocabulary
 
 _FUNCTION = re.compile(r"(?P<file>[^:]+\.py):(?P<name>[A-Za-z_]\w*)")
@@ -35,6 +36,9 @@ class _TaskTable(Table):
     protect: Strings = ()
     target: float | None = None
     metrics: Strings = ()
+    needs: Strings = ()
+    fetch: Fetch | None = None
+    measured: Measured | None = None
     evaluation: EvaluationSpec
     limits: Limits = Limits()
     vocabulary: _VocabularyTable = _VocabularyTable()
@@ -80,6 +84,8 @@ def read_task(name: str, files: Mapping[str, tuple[bytes, bool]], place: PurePos
     table = validate(_TaskTable, {**raw, "evaluation": evaluation}, source)
     _check_paths(table, own, source)
     _check_parameters(table.parameters, source)
+    if table.fetch is not None:
+        check_fetch(table.fetch, source)
     task = Task(
         name=name,
         description=table.description,
@@ -97,6 +103,9 @@ def read_task(name: str, files: Mapping[str, tuple[bytes, bool]], place: PurePos
         metrics=table.metrics,
         executables=frozenset(path for path in own if files[path][1]),
         definition=text,
+        needs=_read_needs(table, source),
+        fetch=table.fetch,
+        measured=table.measured,
     )
     return dataclasses.replace(task, digest=score_digest(task))
 
@@ -145,6 +154,19 @@ def _read_stage(raw: object, name: str, files: Mapping[str, bytes], source: Sour
     return stage
 
 
+def _read_needs(table: _TaskTable, source: Source) -> tuple[Need, ...]:
+    """As said, and what follows from other keys."""
+    for number, name in enumerate(table.needs):
+        if name not in NEEDS:
+            source.fail(
+                ("needs", number), f"expected one of {', '.join(NEEDS)}, not {name!r}{did_you_mean(name, NEEDS)}"
+            )
+    said = {*table.needs, *(["model"] if table.evaluation.model else []), *(["network"] if table.fetch else [])}
+    if "model" in said and not table.evaluation.model:
+        source.fail(("needs",), 'a model is named by [evaluation] model = "NAME"')
+    return tuple(need for need in NEEDS if need in said)
+
+
 def _check_paths(table: _TaskTable, files: Mapping[str, bytes], source: Source) -> None:
     for key in ("evolve", "protect"):
         for number, pattern in enumerate(getattr(table, key)):
@@ -152,6 +174,14 @@ def _check_paths(table: _TaskTable, files: Mapping[str, bytes], source: Source) 
                 source.fail((key, number), wrong)
             if key == "evolve" and pattern in files:
                 source.fail((key, number), f"{pattern} is the evaluator's own file, which agents never change")
+
+
+def check_fetch(fetch: Fetch, source: Source) -> None:
+    """Its paths stay inside the archive and the new repository."""
+    for key, value in fetch.files.items():
+        for path in (key, value):
+            if wrong := globs.check(path):
+                source.fail(("fetch", "files", key), wrong)
 
 
 def _check_parameters(value: object, source: Source, at: toml.Key = ("parameters",)) -> None:
@@ -181,6 +211,9 @@ def _render_task(task: Task) -> str:
             "protect": task.protect,
             "target": task.target,
             "metrics": task.metrics,
+            "needs": task.needs,
+            "fetch": task.fetch and task.fetch.model_dump(),
+            "measured": task.measured and task.measured.model_dump(),
             "evaluation": evaluation,
             "limits": task.limits.model_dump(),
             "vocabulary": dataclasses.asdict(task.vocabulary),

@@ -23,6 +23,7 @@ from evogit.cli import (
     show,
     stats,
     status,
+    tasks,
 )
 
 app = typer.Typer(
@@ -65,7 +66,7 @@ app.command("stats")(stats.stats)
 app.command("credit")(credit.credit)
 app.command("bisect")(credit.bisect)
 app.command("best")(best.best)
-app.command("tasks")(catalog.tasks)
+app.add_typer(tasks.app, name="tasks")
 app.command("agents")(catalog.agents)
 app.add_typer(models.app, name="models")
 app.command("config")(configure.config)

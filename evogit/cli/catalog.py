@@ -1,4 +1,4 @@
-"""`tasks` and `agents`: list the definitions there are, show one."""
+"""`agents`: list the definitions there are, show one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evogit.cli.place import Directory, Json, RunName, check_run, folder, print_
 Name = Annotated[str | None, typer.Argument(help="Show this one.")]
 
 
-def _root(directory: Path | None) -> Path | None:
+def checkout(directory: Path | None) -> Path | None:
     """The checkout around the folder, or None: definitions can be listed anywhere."""
     from evogit.errors import StoreError
     from evogit.store.repository import find
@@ -23,50 +23,8 @@ def _root(directory: Path | None) -> Path | None:
         return None
 
 
-def _origin(source: Path | None) -> str:
+def origin(source: Path | None) -> str:
     return "yours" if source is not None and ".evogit" in source.parts else "built-in"
-
-
-def tasks(name: Name = None, json: Json = False, directory: Directory = None, run: RunName = None) -> None:
-    """List the tasks, or show one: its goal, how it is scored, what may change.
-
-    Example: evogit tasks online-bin-packing
-    """
-    from evogit.catalog import list_tasks, load_task
-
-    check_run(run)
-    root = _root(directory)
-    found = [load_task(name, root)] if name else list_tasks(root)
-    rows = [
-        {
-            "name": task.name,
-            "description": task.description,
-            "origin": _origin(task.source),
-            "direction": task.direction,
-            "evolve": list(task.evolve),
-            "protect": list(task.protect),
-            "evaluation": task.evaluation.model_dump(mode="json", exclude_none=True),
-            "limits": task.limits.model_dump(mode="json", exclude_none=True),
-            "digest": task.digest,
-            "source": str(task.source) if task.source else None,
-            "goal": task.goal,
-        }
-        for task in found
-    ]
-    if json:
-        print_json(rows[0] if name else rows)
-        return
-    for row, task in zip(rows, found, strict=True):
-        print(f"{row['name']}  ({row['origin']}) {row['description']}")
-        if not name:
-            continue
-        print(f"\n{task.goal.strip()}\n\n{task.direction} the score; agents may change: {', '.join(task.evolve)}")
-        for stage in task.evaluation.stages:
-            how = stage.function or " ".join(stage.command or ())
-            least = "" if stage.threshold is None else f", must reach {stage.threshold:g}"
-            print(f"  stage {stage.name}: {how} within {stage.deadline:g} s{least}")
-        if task.seed:
-            print(f"next: evogit new DIR --task {task.name}")
 
 
 def agents(name: Name = None, json: Json = False, directory: Directory = None, run: RunName = None) -> None:
@@ -78,7 +36,7 @@ def agents(name: Name = None, json: Json = False, directory: Directory = None, r
     from evogit.variation.making import arms_of
 
     check_run(run)
-    root = _root(directory)
+    root = checkout(directory)
     found = [load_agent(name, root)] if name else list_agents(root)
     rows: list[dict[str, Any]] = []
     for agent in found:
@@ -87,7 +45,7 @@ def agents(name: Name = None, json: Json = False, directory: Directory = None, r
             {
                 "name": agent.name,
                 "description": agent.description,
-                "origin": _origin(agent.source),
+                "origin": origin(agent.source),
                 "operator": agent.operator,
                 "arms": arms,
                 "models": dict(agent.models),

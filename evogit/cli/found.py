@@ -28,16 +28,27 @@ def new(
     Example: evogit new packing --task online-bin-packing
     """
     from evogit.catalog import load_task
+    from evogit.config import default_cache
     from evogit.errors import UsageError
+    from evogit.fetching import fetched
+    from evogit.needs import require
     from evogit.store.objects import Identity
     from evogit.store.repository import create
 
     check_run(run)
     found = load_task(task, None)
-    if not found.seed:
+    if not found.seed and found.fetch is None:
         raise UsageError(f"task {task!r} has no seed to start from. In a repository of yours type: evogit init")
+    require(found.name, found.needs)
     target = folder(directory) / where
-    files = dict(found.seed) | {".evogit/config.toml": (CONFIG.format(task=task, run=run or "main").encode(), False)}
+    if found.fetch is not None:
+        print(f"fetching the source of {found.fetch.package} {found.fetch.version} …", flush=True)
+    source = fetched(found, default_cache())
+    files = (
+        source
+        | dict(found.seed)
+        | {".evogit/config.toml": (CONFIG.format(task=task, run=run or "main").encode(), False)}
+    )
     create(target, files, f"Start from the seed of {task}", Identity("EvoGit", "evogit@evogit.invalid", START))
     print(f"{target}: a repository with the seed of {task}")
     print(f"next: cd {where} && evogit run --seconds 60")

@@ -127,13 +127,17 @@ def evolve(
     """Do one run as configured; the exit code."""
     from evogit.evaluation import sandbox
     from evogit.evolution.session import opened
+    from evogit.needs import require
 
     plan = make_plan(place, base=base, alongside=alongside)
+    if plan.task is not None:
+        require(plan.task.name, plan.task.needs)
     chosen = sandbox.choose(place.config.evaluation.sandbox)
     _check_sandbox(chosen, plan, waived=waived)
     from evogit.cli.display import display
 
     with opened(place.repository, plan) as session, display(style, plan.budget) as listen:
+        require(session.task.name, session.task.needs)  # also of a task that only the run's record still knows
         finished = asyncio.run(_evolve(place, session, chosen, listen))
     if finished.reason == "models":
         print("error: no model answers any more. Type: evogit models check", file=sys.stderr)

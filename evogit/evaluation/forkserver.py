@@ -17,12 +17,13 @@ from typing import Any
 from evogit.catalog import Limits
 from evogit.errors import EvaluationError
 from evogit.evaluation.sandbox import Sandbox, interpreter, readable
+from evogit.needs import PATH
 
 START = 60.0  # seconds until the server must have imported what it preloads
 MARGIN = 5.0  # seconds the server gets to enforce a deadline before it counts as hung
 
 ENVIRONMENT = {
-    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "PATH": PATH,
     "LANG": "C.UTF-8",
     "PYTHONHASHSEED": "0",
     "PYTHONDONTWRITEBYTECODE": "1",

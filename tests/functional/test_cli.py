@@ -37,7 +37,7 @@ def ran(repo: Path) -> Path:
 
 
 COMMANDS = ["new", "init", "run", "status", "log", "show", "diff", "best"]
-COMMANDS += ["tasks", "agents", "config", "fsck", "clean", "doctor", "demo"]
+COMMANDS += ["agents", "config", "fsck", "clean", "doctor", "demo"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
