@@ -54,8 +54,8 @@ class ModelError(EvoGitError):
     """A model gave no usable answer, after the retries that made sense.
 
     `fatal`: no later request can succeed either (no key, unknown model, wrong address), so the model leaves the run.
-    `refused`: the model itself declined; that is no fault of the server. `tokens` were billed nevertheless, as (input,
-    output), when the server said so. `wait` is how many seconds the server asked to be left alone, if it did.
+    `refused`: the model itself declined; that is no fault of the server. `tokens`, as (input, output), were billed
+    nevertheless, or may have been. `wait` is how many seconds the server asked to be left alone, if it did.
     """
 
     def __init__(

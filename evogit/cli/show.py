@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import Annotated
@@ -83,13 +84,17 @@ def show(
 def _print_conversation(evidence: dict[str, str], revision: str, *, prompt: bool, reply: bool) -> None:
     from evogit.errors import UsageError
 
-    wanted = tuple(word for word, said in (("prompt", prompt), ("reply", reply)) if said)
-    # prompt.md, reply-1.md, prompt-2.md, … reply.md: the plain names are the first prompt and the last reply.
-    found = [name for name in evidence if name.endswith(".md") and any(word in name for word in wanted)]
+    wanted = "|".join(word for word, said in (("prompt", prompt), ("reply", reply)) if said)
+    found = {name: match for name in evidence if (match := re.fullmatch(rf"(.*?)({wanted})(?:-(\d+))?\.md", name))}
     if not found:
         raise UsageError(f"{revision}: no model was asked for it")
-    for name in sorted(found, key=lambda name: (name == "reply.md", name != "prompt.md", name)):
+    for name in sorted(found, key=lambda name: _turn(*found[name].groups())):
         print(evidence[name].rstrip() if len(found) == 1 else f"--- {name}\n{evidence[name].rstrip()}\n")
+
+
+def _turn(before: str, word: str, number: str | None) -> tuple[str, int, str]:
+    """Where a text stands in its conversation: prompt.md, reply-1.md, prompt-2.md, … reply.md, the last one."""
+    return before, int(number or (1 if word == "prompt" else 1 << 30)), word
 
 
 def diff(

@@ -80,7 +80,7 @@ class Allocation:
             return rng.choices(operators, weights)[0]
         untried = [name for name, arm in zip(operators, arms, strict=True) if not arm.tried]
         if untried:
-            return rng.choice(untried)
+            return _draw(untried, rng, prior and [prior[operators.index(name)] for name in untried])
         if rng.random() < FLOOR:
             return _draw(operators, rng, prior)
         trials = sum(arm.weight for arm in arms)

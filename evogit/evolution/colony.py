@@ -82,10 +82,16 @@ class Colony:
         self.step += 1
         return self.step - 1
 
+    def stop(self, reason: str) -> None:
+        """Begin nothing more, for the first reason given. Nobody waits for a resting model any longer."""
+        self.stopped = self.stopped or reason
+        self.desk.end()
+        self.books.wake.set()
+
     def over(self) -> str | None:
         """Why nothing more is begun, or None."""
         reason = self.stopped or self.meter.exhausted() or ("exhausted" if self.watch.over else None)
-        if reason is None and len(self.retired) == len(self.workers):
+        if reason is None and (len(self.retired) == len(self.workers) or self.services.without_judge):
             reason = "models"
         if reason is not None:
             self.desk.end()

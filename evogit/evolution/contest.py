@@ -6,7 +6,8 @@ import random
 from dataclasses import dataclass
 
 from evogit.errors import ModelError
-from evogit.evolution.colony import Colony, Worker
+from evogit.evolution.books import Maker
+from evogit.evolution.colony import Colony
 from evogit.evolution.selection import Individual, Plan
 from evogit.values import Evaluation, Oid, Proposal, Reason
 from evogit.variation.judging import Verdict
@@ -23,7 +24,7 @@ class Spoken:
 
 
 async def contest(
-    colony: Colony, worker: Worker, step: int, plan: Plan, child: Individual, told: Evaluation, rng: random.Random
+    colony: Colony, step: int, plan: Plan, child: Individual, told: Evaluation, rng: random.Random
 ) -> tuple[Reason | None, list[Spoken]]:
     """Whether `child` beats its agent's individual (and, in the paper's crossover, both parents), and what was said."""
     me = colony.living[child.name]
@@ -32,29 +33,39 @@ async def contest(
         rivals += [i for i in (plan.receiver, plan.mate) if i.tree != me.tree]
     spoken: list[Spoken] = []
     for rival in rivals:
-        try:
-            verdict, model = await colony.services.judge(rng, child, told, rival)
-        except Fruitless as error:
-            if error.calls:
-                failed = Proposal((rival.commit,), {}, str(error), "judge", "", None, error.evidence, error.calls)
-                colony.books.attempt(worker.maker, step, rival.commit, failed, Reason(error.reason))
+        said = await _ask(colony, step, child, told, rival, rng)
+        if said is None:
             return Reason.UNANSWERED, spoken
-        except ModelError:
-            return Reason.UNANSWERED, spoken
-        spoken.append(Spoken(verdict, model, rival.commit))
-        if verdict.outcome != "better":
+        spoken.append(said)
+        if said.verdict.outcome != "better":
             return Reason.WORSE, spoken
     return None, spoken
 
 
-async def challenge(colony: Colony, newcomer: Individual, evaluation: Evaluation, rng: random.Random) -> Spoken | None:
+async def challenge(
+    colony: Colony, step: int, newcomer: Individual, evaluation: Evaluation, rng: random.Random
+) -> Spoken | None:
     """A newcomer that has not met the champion meets it now: the best of a judged task is who was never beaten."""
     champion = colony.population.best()
     if champion is None or champion.commit == newcomer.commit:
         return None
     holder = colony.living.known((champion.host, champion.agent), champion.commit)
+    return await _ask(colony, step, newcomer, evaluation, holder, rng)
+
+
+async def _ask(
+    colony: Colony, step: int, child: Individual, told: Evaluation, rival: Individual, rng: random.Random
+) -> Spoken | None:
+    """The verdict; None where there is none. What was asked in vain is the critic's attempt, on record and billed."""
+    critic = colony.services.critic
+    assert critic is not None
     try:
-        verdict, model = await colony.services.judge(rng, newcomer, evaluation, holder)
-    except (Fruitless, ModelError):
+        verdict, model = await colony.services.judge(rng, child, told, rival)
+    except Fruitless as error:
+        failed = Proposal((rival.commit,), {}, str(error), "judge", "", None, error.evidence, error.calls)
+        maker = Maker(critic.name, critic.name, free_code=False)
+        colony.books.reject(maker, step, rival.commit, failed, Reason(error.reason))
         return None
-    return Spoken(verdict, model, champion.commit)
+    except ModelError:
+        return None
+    return Spoken(verdict, model, rival.commit)

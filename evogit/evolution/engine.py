@@ -49,8 +49,7 @@ class Engine:
 
     def stop(self, reason: str = "interrupted") -> None:
         """End gracefully: nothing new is begun, what runs is finished and recorded."""
-        self._colony.stopped = self._colony.stopped or reason
-        self._books.wake.set()
+        self._colony.stop(reason)
 
     async def run(self) -> events.Finished:
         """Evolve. Whatever ends it, what was evaluated is published before this returns or raises.
@@ -88,17 +87,24 @@ class Engine:
         )
 
     async def _in_turn(self) -> str:
-        while not (reason := self._colony.over()):
-            worker = self._colony.workers[self._colony.step % len(self._colony.workers)]
-            if worker.name in self._colony.retired:
-                self._colony.step += 1
-                continue
-            await self._stepping.take(worker)
-            if self._colony.services.notes_due():
-                await self._take_notes()
-            if self._books.full:
-                self._publish()
-        return reason
+        try:
+            async with asyncio.timeout(self._time_left()):
+                while not self._colony.over():
+                    await self._turn()
+        except TimeoutError:
+            self.stop("seconds")
+        return self._colony.over() or "interrupted"
+
+    async def _turn(self) -> None:
+        worker = self._colony.workers[self._colony.step % len(self._colony.workers)]
+        if worker.name in self._colony.retired:
+            self._colony.step += 1
+            return
+        await self._stepping.take(worker)
+        if self._colony.services.notes_due():
+            await self._take_notes()
+        if self._books.full:
+            self._publish()
 
     async def _at_once(self) -> str:
         """All agents at once, with the publisher and the lookout beside them, until the time is over."""

@@ -69,6 +69,12 @@ class Services:
             )
         return cls(session, desk, teller, found.get("repair"), found.get("judge"), found.get("distil"))
 
+    @property
+    def without_judge(self) -> bool:
+        """Whether nothing can be decided any more: the task needs verdicts, and its critic's models have all left."""
+        decides = self.session.task.evaluation.judge == "decides"
+        return decides and self.critic is not None and self.desk.gone(self.critic.models)
+
     async def repair(self, request: Request, child: Version, evaluation: Evaluation) -> Proposal:
         """A mended child. Raises `Fruitless` or `ModelError`."""
         assert self.fixer is not None

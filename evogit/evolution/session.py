@@ -171,7 +171,7 @@ def _open(repository: Repository, plan: Plan, writer: str, number: int) -> Sessi
     entries = read_journals(objects, plan.run, tips)
     population = fold(entries)
     population.rule = plan.rule
-    for allocation in population.operators.values():
+    for allocation in (*population.operators.values(), *population.models.values()):
         allocation.rule = plan.rule
     task = plan.task
     if task is None:

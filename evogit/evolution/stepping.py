@@ -75,8 +75,7 @@ class Stepping:
             return ""
         colony = self._colony
         try:
-            wait = not colony.plan.deterministic
-            return await pick_model(colony.desk, colony.population, worker.agent, rng, wait=wait)
+            return await pick_model(colony.desk, colony.population, worker.agent, rng)
         except ModelError as error:
             if error.fatal:
                 raise Retired(str(error), Reason.UNANSWERED.value) from error
@@ -163,12 +162,12 @@ class Stepping:
         spoken: list[Spoken] = []
         child = colony.living.measure((colony.session.host, worker.name), "", tree, evaluation)
         if evaluation.ok and (judging == "decides" or (judging == "ties" and self._tied(child))):
-            decision, spoken = await contest(colony, worker, step, plan, child, evaluation, wanted.rng)
+            decision, spoken = await contest(colony, step, plan, child, evaluation, wanted.rng)
         if decision is None and colony.watch.outdated(worker.name):
             decision = Reason.OUTDATED
         commit = self._record(worker, step, proposal, tree, evaluation, decision)
         if decision is None and judging == "decides":
-            met = await challenge(colony, replace(child, commit=commit), evaluation, wanted.rng)
+            met = await challenge(colony, step, replace(child, commit=commit), evaluation, wanted.rng)
             spoken += [met] if met else []
         for said in spoken:
             critic = colony.services.critic

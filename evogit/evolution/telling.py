@@ -32,7 +32,8 @@ class Teller:
         session, population = self._session, self._session.population
         listing = session.objects.listing(receiver.tree)
         paths = [path for path, (mode, _) in listing.items() if mode in (FILE, EXECUTABLE)]
-        more = [f"… and {len(paths) - FILES_LISTED} more"] if len(paths) > FILES_LISTED else []
+        listed = [path for path in paths if not path.startswith(".evogit/")]  # ours, not the project's
+        more = [f"… and {len(listed) - FILES_LISTED} more"] if len(listed) > FILES_LISTED else []
         leader = population.leader()
         return Background(
             task=session.task.name,
@@ -43,7 +44,7 @@ class Teller:
             notes=tuple(line for _, text in population.memory.notes for line in text.splitlines()),
             evaluation=self.evaluation(receiver.commit, receiver.tree),
             best=leader.score if leader else None,
-            paths=(*paths[:FILES_LISTED], *more),
+            paths=(*listed[:FILES_LISTED], *more),
             failures=lambda path, start, end: self._failures(receiver.tree, path, start, end),
             relatives=lambda count: self._relatives(receiver, count),
             whole=lambda: {path: session.objects.blob(listing[path][1]) for path in paths},

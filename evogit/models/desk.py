@@ -8,6 +8,8 @@ that can never answer (no key, unknown model) leaves the run. A run without a ti
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -49,6 +51,10 @@ class OutOfMoney(ModelError):
     """The run's budget does not cover this request."""
 
 
+class Resting(ModelError):
+    """The model began to rest while this request waited for its turn; nothing was sent."""
+
+
 class Unanswered(ModelError):
     """A request that was made and failed; `call` says what was billed nevertheless."""
 
@@ -59,9 +65,13 @@ class Unanswered(ModelError):
 
 @dataclass(slots=True)
 class Health:
-    """How a model has been doing. `until`: it rests until then, on the desk's clock."""
+    """How a model has been doing, in seconds on the desk's clock. `until`: it rests until then.
+
+    `failed`: when it last failed. Whoever asked before that learns nothing new from failing too.
+    """
 
     failures: int = 0
+    failed: float = -math.inf
     until: float = 0.0
     gone: str = ""
     told: str = ""
@@ -137,6 +147,7 @@ class Desk:
         """Tokens and money that a request may cost at most."""
         table = self.tables[name]
         given = sum(estimate_tokens(message.content) + 8 for message in ask.messages)
+        given += estimate_tokens(json.dumps(ask.schema)) if ask.schema is not None else 0
         limit = ask.max_tokens or table.max_tokens or REPLY_TOKENS
         return given + limit, cost(table, given, limit)
 
@@ -145,31 +156,36 @@ class Desk:
 
         Raises:
             OutOfMoney: the budget does not cover it.
+            Resting: others found out meanwhile that it does not answer.
             Unanswered: no answer.
         """
         table = self.tables[name]
         tokens, money = self.forecast(name, ask)
         if not await self.purse.hold(tokens, money):
             raise OutOfMoney(f"model {name}: the budget does not cover another request")
-        given = tokens - (ask.max_tokens or table.max_tokens or REPLY_TOKENS)
-        call = Call(name, role, given, 0, cost(table, given, 0), failed="cancelled")
-        begun = self.now()
+        call = Call(name, role)
         try:
-            slots = self._slots.setdefault(name, asyncio.Semaphore(table.max_concurrency))
-            async with slots:
-                reply = await self.chats[name].complete(ask)
+            async with self._slots.setdefault(name, asyncio.Semaphore(table.max_concurrency)):
+                begun = self.now()
+                if not self.awake([name]):
+                    raise Resting(f"model {name} rests")
+                given = tokens - (ask.max_tokens or table.max_tokens or REPLY_TOKENS)
+                call = Call(name, role, given, 0, cost(table, given, 0), failed="cancelled")
+                try:
+                    reply = await self.chats[name].complete(ask)
+                except ModelError as error:
+                    given, got = error.tokens
+                    call = Call(name, role, given, got, cost(table, given, got), self._since(begun), str(error)[:300])
+                    if not error.refused:
+                        self._rest(name, error, begun)
+                    raise Unanswered(str(error), call, error) from error
             used = reply.usage
             call = Call(name, role, used.input, used.output, cost(table, used.input, used.output), self._since(begun))
             self._recover(name)
             return reply, call
-        except ModelError as error:
-            given, got = error.tokens
-            call = Call(name, role, given, got, cost(table, given, got), self._since(begun), str(error)[:300])
-            if not error.refused:
-                self._rest(name, error)
-            raise Unanswered(str(error), call, error) from error
         except asyncio.CancelledError:
-            self.lost.append(call)
+            if call.failed:
+                self.lost.append(call)
             raise
         finally:
             self.purse.settle(call.input + call.output, call.cost, tokens, money)
@@ -183,9 +199,12 @@ class Desk:
             self.notice(f"model {name} answers again")
         health.failures, health.until, health.told = 0, 0.0, ""
 
-    def _rest(self, name: str, error: ModelError) -> None:
+    def _rest(self, name: str, error: ModelError, begun: float) -> None:
         health = self.health(name)
+        if begun <= health.failed and not error.fatal:
+            return  # asked at the same time as one that failed: one outage, however many were in flight
         health.failures += 1
+        health.failed = self.now()
         if error.fatal or (health.failures >= GIVE_UP and not self.patient):
             times = "" if error.fatal else f" ({health.failures} failures in a row)"
             health.gone = f"{error}{times}"

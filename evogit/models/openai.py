@@ -21,6 +21,7 @@ from evogit.config import ModelTable
 from evogit.errors import ModelError
 from evogit.models import answers, wire
 from evogit.models.chat import Ask, Reply, Usage
+from evogit.models.pricing import estimate_tokens
 
 if TYPE_CHECKING:  # half a second, which `evogit --help` need not wait for
     import openai
@@ -86,7 +87,13 @@ class OpenAIChat:
         except TimeoutError:
             status, wait = wire.seen.get()
             last = f"; it last said HTTP {status}" if status >= 400 else ""
-            raise self._error(f"no answer within {self._table.timeout:g} s{last}", wait=wait) from None
+            tokens = (0, 0) if last else _given(ask)
+            what = f"no answer within {self._table.timeout:g} s{last}"
+            raise self._error(what, wait=wait, tokens=tokens) from None
+        except ModelError as error:
+            if wire.seen.get()[0] == 200 and not any(error.tokens):
+                error.tokens = _given(ask)
+            raise
         return dataclasses.replace(reply, seconds=time.monotonic() - begun)
 
     async def _negotiate(self, ask: Ask, forms: tuple[Form, ...]) -> Reply:
@@ -231,6 +238,11 @@ class OpenAIChat:
 
     def _clean(self, text: str) -> str:
         return answers.redact(text, self._key)
+
+
+def _given(ask: Ask) -> tuple[int, int]:
+    """What a server may bill that took a request and did not answer it whole: the input, about."""
+    return sum(estimate_tokens(message.content) for message in ask.messages), 0
 
 
 def connect(

@@ -53,7 +53,7 @@ class Command:
             Fruitless: it was started, and there is nothing to be had from it.
         """
         background = request.background()
-        text, _ = show_files(request.receiver.files, self._agent.context.budget, "", request.rng)
+        text = show_files(request.receiver.files, self._agent.context.budget, "", request.rng)
         prompt = compose(self._agent, request, text, HOW)
         whole = background.whole()
         outcome, call = await self._start(prompt, whole, request.model)

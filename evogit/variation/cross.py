@@ -8,6 +8,7 @@ from collections.abc import Callable
 from evogit.catalog import Agent
 from evogit.errors import VariationError
 from evogit.models.desk import Desk
+from evogit.models.pricing import estimate_tokens
 from evogit.values import Changes, Proposal, Reason
 from evogit.variation.dialogue import converse
 from evogit.variation.merge import Hunk, merge3, resolve
@@ -15,6 +16,7 @@ from evogit.variation.model import born, checked
 from evogit.variation.prompts import compose
 from evogit.variation.replies import Limits, ReplyError, clean, fenced, nothing
 from evogit.variation.request import Request
+from evogit.variation.sections import TEXT_SHARE
 
 CONTEXT = 6  # lines shown around a conflict
 MOST = 20  # conflicts beyond which a merge is not worth a model's time
@@ -52,7 +54,10 @@ class Cross:
             if not changes:
                 raise VariationError("cross: the mate has nothing that the receiver lacks")
             return Proposal(parents, changes, f"{summary} (clean)", "cross")
-        prompt, read = self.question(request, merged, count)
+        shown = _show(merged)
+        if estimate_tokens(shown) > self._agent.context.budget * TEXT_SHARE:
+            raise VariationError("the conflicts are too long for a prompt")
+        prompt, read = self.question(request, merged, count, shown)
         said = await converse(self._desk, self._agent, request.model, prompt, read, "cross")
         proposal = born(request, said, parents, "cross")
         return Proposal(
@@ -66,8 +71,10 @@ class Cross:
             touched=proposal.touched,
         )
 
-    def question(self, request: Request, merged: Merged, count: int) -> tuple[str, Callable[[str], Changes]]:
-        prompt = compose(self._agent, request, _show(merged), "hunks")
+    def question(
+        self, request: Request, merged: Merged, count: int, shown: str
+    ) -> tuple[str, Callable[[str], Changes]]:
+        prompt = compose(self._agent, request, shown, "hunks")
 
         def read(reply: str) -> Changes:
             changes = _settled(merged, read_hunks(reply, count))

@@ -13,10 +13,11 @@ from typing import Literal
 from evogit.catalog import Agent
 from evogit.models.desk import Desk
 from evogit.models.prompt import Piece, fit, render
-from evogit.values import Call
+from evogit.values import Call, Reason
 from evogit.variation.dialogue import converse
 from evogit.variation.prompts import HOW_TO_REPLY
 from evogit.variation.replies import VERDICT_SCHEMA, Limits, Preference, clean, nothing, read_verdict
+from evogit.variation.request import Fruitless
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,11 @@ class Judge:
         answers: list[tuple[Preference, str]] = []
         for order, (first, second, diff) in enumerate([(holder, challenger, forth), (challenger, holder, back)], 1):
             prompt = self._prompt(goal, first, second, diff)
-            said = await converse(self._desk, self._agent, model, prompt, read_verdict, "judge", VERDICT_SCHEMA)
+            try:
+                said = await converse(self._desk, self._agent, model, prompt, read_verdict, "judge", VERDICT_SCHEMA)
+            except Fruitless as error:  # what the first order cost and said stays on record
+                evidence |= {f"order-{order}-{name}": data for name, data in error.evidence.items()}
+                raise Fruitless(str(error), Reason(error.reason), (*calls, *error.calls), evidence) from error
             calls += said.calls
             evidence |= {f"order-{order}-{name}": data for name, data in said.evidence.items()}
             answers.append(said.value)

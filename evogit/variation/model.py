@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from evogit.catalog import Agent
 from evogit.errors import VariationError
 from evogit.models.desk import Desk
-from evogit.values import Changes, Proposal, Reason
+from evogit.values import Changes, Proposal
 from evogit.variation import crossing, replies, wellformed
 from evogit.variation.dialogue import Said, converse
 from evogit.variation.prompts import compose, feedback, show_files, show_numbered, show_section
-from evogit.variation.replies import ReplyError
+from evogit.variation.replies import LONGEST
 from evogit.variation.request import Request
-from evogit.variation.sections import Section, choose
+from evogit.variation.sections import TEXT_SHARE, Section, choose, fitting
 
 Editable = Callable[[str], bool]
 WINDOW = 200  # lines of a file that a line edit chooses among
@@ -72,34 +72,35 @@ class Mutate:
 
     def _whole_files(self, request: Request) -> tuple[str, Callable[[str], Changes], None]:
         files = request.receiver.files
-        prompt = compose(self._agent, request, self._shown(request), "whole-files")
+        prompt = compose(self._agent, request, self._shown(request, whole=True), "whole-files")
         return prompt, checked(files, lambda reply: replies.read_whole_files(reply, files, self._editable)), None
 
     def _line_edit(self, request: Request) -> tuple[str, Callable[[str], Changes], Mapping[str, object]]:
         files = request.receiver.files
-        path, start, end = _window(files, request.rng)
+        path, start, end = _window(files, self._agent.context.budget, request.rng)
         text = show_numbered(files[path], start, end)
         section = Section(path, start, end)
         prompt = compose(self._agent, request, text, "line-edit", path=path, section=section)
         schema = replies.line_edit_schema(path, files[path], start, end)
         return prompt, checked(files, lambda r: replies.read_line_edit(r, files, self._editable, path=path)), schema
 
-    def _shown(self, request: Request) -> str:
+    def _shown(self, request: Request, *, whole: bool = False) -> str:
         said = feedback(request.background().evaluation)
-        text, shown = show_files(request.receiver.files, self._agent.context.budget, said, request.rng)
-        if not shown:
-            raise VariationError("there is no editable text to show to a model")
+        text = show_files(request.receiver.files, self._agent.context.budget, said, request.rng, whole=whole)
+        if not text:
+            raise VariationError("no editable file has text that fits into a prompt")
         return text
 
 
-def _window(files: Mapping[str, bytes], rng: random.Random) -> tuple[str, int, int]:
+def _window(files: Mapping[str, bytes], budget: int, rng: random.Random) -> tuple[str, int, int]:
+    """Lines of a file to choose among, few enough that they fit twice: as text and in the schema."""
     names = [path for path, data in sorted(files.items()) if b"\0" not in data and data.strip()]
     if not names:
         raise VariationError("no editable file has any text")
     path = rng.choice(names)
-    count = len(files[path].split(b"\n"))
-    start = rng.randint(0, max(0, count - WINDOW))
-    return path, start, min(count, start + WINDOW)
+    lines = [line[:LONGEST].decode("utf-8", "replace") for line in files[path].split(b"\n")]
+    start = rng.randint(0, max(0, len(lines) - WINDOW))
+    return path, start, fitting(lines, start, start + WINDOW, int(budget * TEXT_SHARE / 2))
 
 
 def checked(files: Mapping[str, bytes], read: Callable[[str], Changes]) -> Callable[[str], Changes]:
@@ -107,8 +108,7 @@ def checked(files: Mapping[str, bytes], read: Callable[[str], Changes]) -> Calla
 
     def reader(reply: str) -> Changes:
         changes = read(reply)
-        if problem := wellformed.problem(files, changes):
-            raise ReplyError(f"the result does not parse: {problem}", Reason.SYNTAX)
+        replies.check_syntax(files, changes)
         return changes
 
     return reader

@@ -9,11 +9,10 @@ from evogit.catalog import Agent
 from evogit.models.pricing import estimate_tokens
 from evogit.models.prompt import Piece, fit, render
 from evogit.values import Evaluation
-from evogit.variation.replies import SEARCH_REPLACE
+from evogit.variation.replies import LONGEST, SEARCH_REPLACE
 from evogit.variation.request import Background, Request
-from evogit.variation.sections import Section
+from evogit.variation.sections import TEXT_SHARE, Section
 
-TEXT_SHARE = 0.6  # of the budget that the editable text may take
 HOW_TO_REPLY = {
     "section": "Reply with the new text of the section between a line ``` and a line ```, all of it, and nothing else. "
     "If you need one new file, add a second such block with the file's path on the line above it.",
@@ -104,20 +103,42 @@ def _relatives(background: Background, most: int) -> str:
 
 
 def show_files(
-    files: Mapping[str, bytes], budget: int, mentioned: str, rng: random.Random
-) -> tuple[str, frozenset[str]]:
-    """The editable files within `budget` tokens, those that the feedback mentions first; and which are shown."""
+    files: Mapping[str, bytes], budget: int, mentioned: str, rng: random.Random, *, whole: bool = False
+) -> str:
+    """The editable files within their share of `budget` tokens, those that the feedback mentions first.
+
+    Of one that is too long a stretch of lines is shown, unless `whole` is asked for; empty where nothing fits.
+    """
     names = [path for path, data in files.items() if b"\0" not in data]
     order = sorted(names, key=lambda path: (path not in mentioned, rng.random()))
     shown: dict[str, str] = {}
-    left = int(budget * TEXT_SHARE)
+    room = left = int(budget * TEXT_SHARE)
     for path in order:
-        text = files[path].decode("utf-8", "replace").replace("\r\n", "\n")
-        size = estimate_tokens(text) + 12
-        if size <= left or not shown:
-            shown[path] = f"{path}\n```\n{text.rstrip()}\n```"
-            left -= size
-    return "\n\n".join(shown[path] for path in names if path in shown), frozenset(shown)
+        text = files[path].decode("utf-8", "replace").replace("\r\n", "\n").rstrip()
+        frame = estimate_tokens(path) + 4
+        if estimate_tokens(text) + frame > left:
+            text = "" if whole or left < room / 4 else excerpt(text, left - frame, rng)
+            if not text:
+                continue
+        shown[path] = f"{path}\n```\n{text}\n```"
+        left -= estimate_tokens(text) + frame
+    return "\n\n".join(shown[path] for path in names if path in shown)
+
+
+def excerpt(text: str, tokens: int, rng: random.Random) -> str:
+    """A random stretch of lines within `tokens`, and which are left out; empty where not even one line fits."""
+    lines = text.split("\n")
+    start = end = rng.randrange(len(lines))
+    left = tokens - 2 * estimate_tokens(f"[… lines 1 to {len(lines)} are not shown …]\n")
+    while end < len(lines) and (size := estimate_tokens(lines[end]) + 1) <= left:
+        end, left = end + 1, left - size
+    while start > 0 and (size := estimate_tokens(lines[start - 1]) + 1) <= left:
+        start, left = start - 1, left - size
+    if start == end:
+        return ""
+    before = [f"[… lines 1 to {start} are not shown …]"] if start else []
+    after = [f"[… lines {end + 1} to {len(lines)} are not shown …]"] if end < len(lines) else []
+    return "\n".join([*before, *lines[start:end], *after])
 
 
 def show_section(data: bytes, section: Section, around: int = 20) -> str:
@@ -125,10 +146,15 @@ def show_section(data: bytes, section: Section, around: int = 20) -> str:
     lines = data.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
     before, after = lines[max(0, section.start - around) : section.start], lines[section.end : section.end + around]
     inside = lines[section.start : section.end]
-    return "\n".join([*before, "<<<<<<< section begins", *inside, ">>>>>>> section ends", *after])
+    marked = ["<<<<<<< section begins", *inside, ">>>>>>> section ends"]
+    return "\n".join([*map(_short, before), *marked, *map(_short, after)])
 
 
 def show_numbered(data: bytes, start: int, end: int) -> str:
-    """Lines with their numbers, as a line edit names them."""
+    """Lines with their numbers, as a line edit names them; no edit can name one that is cut."""
     lines = data.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
-    return "\n".join(f"{n + 1}: {lines[n]}" for n in range(start, min(end, len(lines))))
+    return "\n".join(f"{n + 1}: {_short(lines[n])}" for n in range(start, min(end, len(lines))))
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= LONGEST else f"{line[:80]}…"

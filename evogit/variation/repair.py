@@ -30,7 +30,7 @@ class Repair:
 
         failed = replace(request, receiver=child, operator="repair", background=background, model=model)
         said = feedback(evaluation)
-        text, _ = show_files(child.files, self._agent.context.budget, said, request.rng)
+        text = show_files(child.files, self._agent.context.budget, said, request.rng)
         failure = f"status: {evaluation.status}\n{said}".strip()
         prompt = compose(self._agent, failed, text, "search-replace", failure=failure[-6000:])
         read = checked(child.files, lambda reply: replies.read_search_replace(reply, child.files, self._editable))

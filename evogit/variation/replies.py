@@ -20,6 +20,7 @@ from evogit.variation import wellformed
 from evogit.variation.reply_blocks import read_section, read_whole_files
 from evogit.variation.reply_edits import SEARCH_REPLACE, read_search_replace
 from evogit.variation.reply_json import (
+    LONGEST,
     VERDICT_SCHEMA,
     Preference,
     find_json,
@@ -32,6 +33,7 @@ from evogit.variation.reply_work import Editable, Files
 from evogit.variation.wellformed import touched
 
 __all__ = [
+    "LONGEST",
     "SEARCH_REPLACE",
     "VERDICT_SCHEMA",
     "Block",

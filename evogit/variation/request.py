@@ -31,7 +31,7 @@ class Relative:
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """What a prompt may tell beside the parents' text. `paths`: every file of the receiver's tree."""
+    """What a prompt may tell beside the parents' text. `paths`: the files of the receiver's tree."""
 
     task: str
     goal: str

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.conftest import run_git
-from tests.functional.test_model_agents import KEY, objects_with, project, status
+from tests.fitting import KEY, objects_with, project, status
 
 EDIT = "sed -i 's/return 0/return 3 * x + 7/' program.py"
 

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import os
-import random
-import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,84 +10,7 @@ import pytest
 
 from tests.chatserver import Answer, ChatServer
 from tests.conftest import run_git
-
-KEY = "sk-planted-9f8e7d6c5b4a"
-
-SEED = "def answer(x):\n    return 0\n\n\ndef helper(x):\n    return x\n"
-
-EVALUATE = """
-def evaluate(folder, epoch=0, stage="main"):
-    space = {}
-    exec((folder / "program.py").read_text(), space)
-    wrong = sum(abs(space["answer"](x) - (3 * x + 7)) for x in range(10))
-    return {"score": -float(wrong), "feedback": f"off by {wrong}"}
-"""
-
-
-def evogit(at: Path, *arguments: str, code: int = 0, key: str = KEY) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "evogit", "-C", str(at), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, "OPENAI_API_KEY": key},
-    )
-    assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-    assert "bug in EvoGit" not in done.stderr
-    return done.stdout if code == 0 else done.stdout + done.stderr
-
-
-def project(root: Path, url: str, *, evaluate: str = EVALUATE, task: str = "", model: str = "") -> Path:
-    folder = root / ".evogit/tasks/fit"
-    folder.mkdir(parents=True)
-    (folder / "task.toml").write_text(
-        'direction = "maximize"\nevolve = ["*.py"]\n'
-        f'[evaluation]\nfunction = "evaluate.py:evaluate"\ndeadline = 5\n{task}\n'
-    )
-    (folder / "goal.md").write_text("Compute 3x + 7.\n")
-    (folder / "evaluate.py").write_text(evaluate)
-    (root / ".evogit/config.toml").write_text(
-        f'[run]\ntask = "fit"\n[models.fast]\nmodel = "scripted"\nbase_url = "{url}"\nmax_tokens = 500\n'
-        f"price_input = 1.0\nprice_output = 4.0\ntimeout = 10\n{model}\n"
-    )
-    (root / "program.py").write_text(SEED)
-    run_git("init", "-q", cwd=root)
-    run_git("add", "-A", cwd=root)
-    run_git("commit", "-qm", "start", cwd=root)
-    return root
-
-
-def prompt_of(body: dict[str, Any]) -> str:
-    return str(body["messages"][0]["content"])
-
-
-def write(body: dict[str, Any]) -> str:
-    """A model that knows the three formats and guesses the two numbers, differently for each prompt."""
-    prompt = prompt_of(body)
-    rng = random.Random(json.dumps(body["messages"]))
-    expression = f"{rng.randint(0, 4)} * x + {rng.randint(0, 9)}"
-    if "CONFLICT 1" in prompt:
-        return f"CONFLICT 1\n```\n    return {expression}\n```"
-    section = re.search(r"<<<<<<< section begins\n(.*)\n>>>>>>> section ends", prompt, re.DOTALL)
-    if section:
-        return "```python\n" + re.sub(r"return .*", f"return {expression}", section[1], count=1) + "\n```"
-    found = re.search(r"^    return (.*)$", prompt, re.MULTILINE)
-    old = found[1] if found else "nothing"
-    return f"program.py\n<<<<<<< SEARCH\n    return {old}\n=======\n    return {expression}\n>>>>>>> REPLACE\n"
-
-
-def status(at: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(evogit(at, "status", "--json"))
-    return found
-
-
-def objects_with(at: Path, text: str) -> list[str]:
-    """Objects of the repository, and files beside them, that hold `text`."""
-    listed = run_git("cat-file", "--batch-check", "--batch-all-objects", cwd=at).splitlines()
-    found = [line.split()[0] for line in listed if text in run_git("cat-file", "-p", line.split()[0], cwd=at)]
-    return found + [str(p) for p in at.rglob("*") if p.is_file() and text.encode() in p.read_bytes()]
+from tests.fitting import KEY, evogit, objects_with, project, prompt_of, status, write
 
 
 def test_a_mixed_population_is_deterministic_and_its_conversations_are_on_record(tmp_path: Path) -> None:
@@ -190,39 +107,6 @@ def test_the_fixer_repairs_a_child_that_failed(tmp_path: Path) -> None:
         ("search-replace", "failed"),
     ]
     assert rows[0]["parents"] == [rows[1]["commit"]]
-
-
-JUDGED = EVALUATE.replace('return {"score": -float(wrong), ', "return {")
-
-
-def test_a_task_without_a_number_is_decided_by_the_critic_in_both_orders(tmp_path: Path) -> None:
-    """A judge that always prefers what it sees first is no judge; one that knows decides."""
-
-    def answer(body: dict[str, Any], *, biased: bool) -> str:
-        prompt = prompt_of(body)
-        if "two versions" not in prompt:
-            return write(body)
-        off = [int(n) for n in re.findall(r"off by (\d+)", prompt)]
-        verdict = "first" if biased or off[0] < off[1] else "second"
-        return json.dumps({"reason": "closer to the goal", "verdict": verdict})
-
-    accepted = []
-    for biased in (True, False):
-        with ChatServer(reply=functools.partial(answer, biased=biased)) as server:
-            at = project(tmp_path / str(biased), server.url, task='judge = "decides"', evaluate=JUDGED)
-            evogit(at, "run", "--agents", "coder:2, critic", "--candidates", "12", "--deterministic", "-q")
-        accepted.append(status(at)["accepted"])
-    assert accepted[0] == 0
-    assert accepted[1] > 0
-    best = status(at)["best"]["commit"]
-    assert best != run_git("rev-parse", "HEAD", cwd=at)
-    assert "judged: better closer to the goal" in evogit(at, "show", best)
-    assert "clean" in evogit(at, "fsck")
-
-
-def test_a_judged_task_without_a_critic_says_what_to_type(tmp_path: Path) -> None:
-    at = project(tmp_path, "http://127.0.0.1:9/v1", task='judge = "decides"')
-    assert 'add critic to the agents, as --agents "coder:4, critic"' in evogit(at, "run", "--agents", "tinker", code=2)
 
 
 def test_the_scribe_s_notes_reach_later_prompts(tmp_path: Path) -> None:

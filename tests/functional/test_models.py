@@ -75,7 +75,10 @@ def replied(outcome: Reply | ModelError) -> Reply:
 
 @dataclass(frozen=True)
 class Case:
-    """A misbehaviour and what must come of it. `sent` counts requests, with one retry allowed."""
+    """A misbehaviour and what must come of it. `sent` counts requests, with one retry allowed.
+
+    `billed`: whether the server began to answer, so that the prompt may be on its bill.
+    """
 
     fault: str
     sent: int
@@ -84,6 +87,7 @@ class Case:
     refused: bool = False
     wait: float | None = None
     timeout: float = 20.0
+    billed: bool = False
 
 
 FAILURES = (
@@ -101,24 +105,24 @@ FAILURES = (
     Case("400", 1, "the request is refused (went wrong)"),
     Case("500", 2, "the server is in trouble"),
     Case("503:0.05", 2, "HTTP 503", wait=0.05),
-    Case("hang", 1, "no answer within 0.4 s", timeout=0.4),
-    Case("drip", 1, "no answer within 0.4 s", timeout=0.4),
-    Case("cut", 2, "lost the connection"),
+    Case("hang", 1, "no answer within 0.4 s", timeout=0.4, billed=True),
+    Case("drip", 1, "no answer within 0.4 s", timeout=0.4, billed=True),
+    Case("cut", 2, "lost the connection", billed=True),
     Case("cut-early", 2, "lost the connection"),
-    Case("truncated", 2, "is base_url right?"),
-    Case("html", 2, "is base_url right?"),
-    Case("not-json", 2, "is base_url right?"),
-    Case("list", 2, "is base_url right?"),
-    Case("error-200", 1, "answered with an error: Provider returned error"),
-    Case("huge", 1, "longer than 4 MiB"),
+    Case("truncated", 2, "is base_url right?", billed=True),
+    Case("html", 2, "is base_url right?", billed=True),
+    Case("not-json", 2, "is base_url right?", billed=True),
+    Case("list", 2, "is base_url right?", billed=True),
+    Case("error-200", 1, "answered with an error: Provider returned error", billed=True),
+    Case("huge", 1, "longer than 4 MiB", billed=True),
     Case("huge-500", 1, "longer than 4 MiB"),
-    Case("gzip-bomb", 1, "compressed its answer"),
-    Case("empty-choices", 1, "without a choice"),
-    Case("no-choices", 1, "without a choice"),
-    Case("null-content", 1, "an empty answer"),
-    Case("blank", 1, "an empty answer"),
-    Case("refusal", 1, "the model declined: I cannot help with that.", refused=True),
-    Case("content-filter", 1, "the model declined: its content filter", refused=True),
+    Case("gzip-bomb", 1, "compressed its answer", billed=True),
+    Case("empty-choices", 1, "without a choice", billed=True),
+    Case("no-choices", 1, "without a choice", billed=True),
+    Case("null-content", 1, "an empty answer", billed=True),
+    Case("blank", 1, "an empty answer", billed=True),
+    Case("refusal", 1, "the model declined: I cannot help with that.", refused=True, billed=True),
+    Case("content-filter", 1, "the model declined: its content filter", refused=True, billed=True),
 )
 
 
@@ -131,6 +135,7 @@ def test_each_misbehaviour_is_one_clear_error(server: ChatServer, case: Case) ->
     assert case.says in text
     assert (error.fatal, error.refused, error.wait) == (case.fatal, case.refused, case.wait)
     assert len(server.asked) == case.sent
+    assert (error.tokens[0] > 0) == case.billed
     assert len(text) < 500
     assert "\n" not in text
     assert KEY not in text + repr(error)

@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from tests.chatserver import Answer, ChatServer
 from tests.conftest import run_git
-from tests.functional.test_model_agents import KEY, objects_with, project, status
+from tests.fitting import KEY, objects_with, project, status
 
 CACHE = Path(os.environ.get("EVOGIT_TEST_CLIS") or Path(__file__).parents[2] / ".cache/clis")
 EDIT = "sed -i 's/return 0/return 3 * x + 7/' program.py"
