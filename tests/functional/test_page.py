@@ -136,6 +136,47 @@ def test_a_click_on_a_node_opens_its_details(page: Page) -> None:
     assert "prompt <script>" in page.inner_text("#panel")
 
 
+def test_zoom_pan_and_back(page: Page) -> None:
+    def ranges() -> list[float]:
+        found = page.evaluate(
+            "(l => [...l.xaxis.range, ...l.yaxis.range])(document.getElementById('plot')._fullLayout)"
+        )
+        return [float(value) for value in found]
+
+    def moves(before: list[float]) -> list[float]:
+        page.wait_for_function(
+            "b => { const l = document.getElementById('plot')._fullLayout;"
+            " return JSON.stringify([...l.xaxis.range, ...l.yaxis.range]) !== JSON.stringify(b); }",
+            arg=before,
+        )
+        return ranges()
+
+    def drag() -> None:
+        page.mouse.move(left + 200, top + 150)
+        page.mouse.down()
+        page.mouse.move(left + 320, top + 230, steps=4)
+        page.mouse.up()
+
+    left, top = page.evaluate(
+        "(r => [r.left, r.top])(document.querySelector('#plot .nsewdrag').getBoundingClientRect())"
+    )
+    whole = ranges()
+    page.keyboard.down("Shift")
+    drag()
+    page.keyboard.up("Shift")
+    zoomed = moves(whole)
+    assert whole[0] < zoomed[0] < zoomed[1] < whole[1]
+    drag()
+    panned = moves(zoomed)
+    assert panned[0] < zoomed[0]
+    assert panned[1] - panned[0] == pytest.approx(zoomed[1] - zoomed[0])
+    page.mouse.wheel(0, 400)
+    wider = moves(panned)
+    assert wider[1] - wider[0] > panned[1] - panned[0]
+    page.mouse.dblclick(left + 200, top + 150)
+    assert moves(wider) == pytest.approx(whole)
+
+
 def test_filters_and_search(page: Page) -> None:
     page.select_option("#agent", "ant-1")
     assert markers(page) == 30
