@@ -221,7 +221,10 @@ class History:
         return [bool(words[a] >> bit[b] & 1) for a, b in pairs]
 
     def mrca(self, *heads: int) -> list[int]:
-        """The best common ancestors of all `heads`: none is an ancestor of another (``git merge-base --all``)."""
+        """The best common ancestors of all `heads`: none is an ancestor of another.
+
+        For two heads that is ``git merge-base --all``, for more ``git merge-base --octopus --all``.
+        """
         return sweeps.common_ancestors(self._lists, heads)
 
     def distance(self, a: int, b: int) -> int:

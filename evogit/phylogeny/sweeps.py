@@ -92,7 +92,7 @@ def _marked(graph: Graph, heads: Sequence[int]) -> list[int]:
 
 
 def common_ancestors(graph: Graph, heads: Sequence[int]) -> list[int]:
-    """The best common ancestors of all `heads`: none is an ancestor of another (``git merge-base --all``).
+    """The best common ancestors of all `heads`: none is an ancestor of another (``git merge-base --octopus --all``).
 
     As Git does it: sweep down, and once a commit is common its ancestors are stale; the sweep ends when nothing but
     stale commits remains.

@@ -110,13 +110,17 @@ def test_a_phylogeny_that_grows_answers_as_a_history(seed: int, count: int) -> N
     assert set(graph.tips()) == {oids[i] for i in history.tips()}
     for i in range(count):
         assert graph.generation(oids[i]) == history.generations[i]
+        assert list(graph.parents(oids[i])) == [oids[c] for c in history.parents(i)]
         assert list(graph.children(oids[i])) == [oids[c] for c in history.children(i)]
         assert list(graph.first_parent_path(oids[i])) == [oids[c] for c in history.first_parent_path(i)]
     for _ in range(10):
         a, b = rng.randrange(count), rng.randrange(count)
         assert graph.is_ancestor(oids[a], oids[b]) == history.is_ancestor(a, b)
         assert graph.ancestors(oids[a]) == {oids[i] for i in np.flatnonzero(history.ancestors(a))}
-        assert set(graph.common_ancestors(oids[a], oids[b])) == {oids[i] for i in history.mrca(a, b)}
+        best = {oids[i] for i in history.mrca(a, b)}
+        assert set(graph.common_ancestors(oids[a], oids[b])) == best
+        assert graph.common_ancestor(oids[a], oids[b]) in (best or {None})
+        assert graph.distance(oids[a], oids[b]) == history.distance(a, b)
 
 
 @settings(max_examples=20, deadline=None)
