@@ -19,6 +19,14 @@ ALWAYS_PROTECTED = (".evogit",)
 """A task's own definition lives there: who could edit it could edit the evaluator."""
 
 
+_SEALED = re.compile(r"\.evogit/tasks/[^/]+/holdout(/.*)?", re.DOTALL | re.IGNORECASE)
+
+
+def sealed(path: str) -> bool:
+    """Whether `path` of a tree belongs to the sealed holdout of a task that is kept in the repository it evolves."""
+    return path.startswith(".evogit/") and _SEALED.fullmatch(path) is not None
+
+
 def check(pattern: str) -> str | None:
     """What is wrong with `pattern`, as an expectation to show, or None."""
     parts = pattern.removesuffix("/").split("/")

@@ -93,10 +93,12 @@ class EvaluationSpec(Table):
     (the score is then only a gate, and may be missing) or only breaks `ties`. `preload`: modules the fork server
     imports first. `model`: a model that candidates may ask, by its name in the configuration; `model_requests` and
     `model_tokens` (input and output) are what one candidate may spend in one evaluation, all stages and repeats.
+    `holdout`: a sealed stage that no agent's candidate is ever run by, only a version that a person verifies.
     """
 
     stages: tuple[Stage, ...]
     validation: Stage | None = None
+    holdout: Stage | None = None
     noisy: bool = False
     judge: Literal["no", "decides", "ties"] = "no"
     epoch_every: Annotated[int, Field(ge=0)] = 0
@@ -157,8 +159,9 @@ class Measured(Table):
 class Task:
     """A task as read: what is evolved, how it is scored, what may change.
 
-    `files` are the evaluator's own (everything in the folder but task.toml, goal.md and seed/), path → bytes:
-    they are overlaid on every candidate and never come from it. `seed` is path → (bytes, executable).
+    `files` are the evaluator's own (everything in the folder but task.toml, goal.md, seed/ and holdout/), path → bytes:
+    they are overlaid on every candidate and never come from it. `seed` is path → (bytes, executable). `sealed` are
+    those in holdout/, which are laid out for the holdout stage only.
     `parameters` reach the evaluator as they are. `metrics` are the names of measures the evaluator promises.
     """
 
@@ -178,9 +181,10 @@ class Task:
     source: Path | None = None
     digest: str = ""
     """Of everything that can change a score: stages, limits, parameters, files. 16 hex digits."""
+    sealed: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
     metrics: tuple[str, ...] = ()
     executables: frozenset[str] = frozenset()
-    """Those of `files` that have the executable bit."""
+    """Those of `files` and `sealed` that have the executable bit."""
     definition: str = dataclasses.field(default="", repr=False)
     """task.toml as its author wrote it, comments and all."""
     needs: tuple[Need, ...] = ()
@@ -233,7 +237,7 @@ def score_digest(task: Task) -> str:
         "limits": task.limits.model_dump(),
         "parameters": dict(task.parameters),
         "files": {path: hashlib.sha256(data).hexdigest() for path, data in task.files.items()},
-        "executables": sorted(task.executables),
+        "executables": sorted(task.executables & task.files.keys()),
     }
     spec = task.evaluation
     if spec.model is not None:
@@ -242,6 +246,25 @@ def score_digest(task: Task) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
+def seal_digest(task: Task) -> str:
+    """Of the holdout, which changes no score: its stage and its files. 16 hex digits, empty without one."""
+    stage = task.evaluation.holdout
+    if stage is None:
+        return ""
+    files = {path: hashlib.sha256(data).hexdigest() for path, data in task.sealed.items()}
+    document = [stage.model_dump(), files, sorted(task.executables & task.sealed.keys())]
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def unsealed(task: Task) -> Task:
+    """`task` with the holdout as its one stage, and the sealed files among the evaluator's."""
+    stage = task.evaluation.holdout
+    assert stage is not None
+    evaluation = task.evaluation.model_copy(update={"stages": (stage,), "validation": None, "holdout": None})
+    opened = dataclasses.replace(task, evaluation=evaluation, files={**task.files, **task.sealed}, sealed={})
+    return dataclasses.replace(opened, digest=score_digest(opened))
+
+
 def editable(task: Task) -> Editable:
     """The compiled rule for which paths agents may change under `task`."""
-    return Editable(task.evolve, task.protect, task.files)
+    return Editable(task.evolve, task.protect, [*task.files, *task.sealed])

@@ -17,6 +17,9 @@ from evogit.needs import NEEDS, Need
 from evogit.task import EvaluationSpec, Fetch, Limits, Measured, Stage, Task, score_digest
 from evogit.values import Direction, Vocabulary
 
+SEALED = "holdout/"
+"""The folder in a task's folder whose files only its holdout stage is shown."""
+
 _FUNCTION = re.compile(r"(?P<file>[^:]+\.py):(?P<name>[A-Za-z_]\w*)")
 
 
@@ -55,7 +58,8 @@ def task_files(task: Task) -> Mapping[str, tuple[bytes, bool]]:
 
     task.toml is the author's text as long as the task still says the same, or else written anew.
     """
-    files = {path: (data, path in task.executables) for path, data in task.files.items()}
+    own = {**task.files, **task.sealed}
+    files = {path: (data, path in task.executables) for path, data in own.items()}
     files["goal.md"] = (task.goal.encode(), False)
     files["task.toml"] = (task.definition.encode(), False)
     if not task.definition or not _says_the_same(task, task_from_files(task.name, files)):
@@ -98,7 +102,8 @@ def read_task(name: str, files: Mapping[str, tuple[bytes, bool]], place: PurePos
         vocabulary=Vocabulary(**dict(table.vocabulary)),
         parameters=table.parameters,
         target=table.target,
-        files=own,
+        files={path: data for path, data in own.items() if not path.startswith(SEALED)},
+        sealed={path: data for path, data in own.items() if path.startswith(SEALED)},
         seed={},
         metrics=table.metrics,
         executables=frozenset(path for path in own if files[path][1]),
@@ -133,13 +138,16 @@ def _read_evaluation(raw: object, files: Mapping[str, bytes], source: Source) ->
     if not isinstance(rows, list) or not rows:
         source.fail((*at, "stages"), "expected one or more [[evaluation.stages]]")
     stages = []
+    open_ = {path: data for path, data in files.items() if not path.startswith(SEALED)}
     for number, row in enumerate(rows):
         where = (*at, "stages", number) if "stages" in rest else at
-        stages.append(_read_stage(row, "main" if len(rows) == 1 else f"stage-{number + 1}", files, source, where))
+        stages.append(_read_stage(row, "main" if len(rows) == 1 else f"stage-{number + 1}", open_, source, where))
         if stages[-1].name in [stage.name for stage in stages[:-1]]:
             source.fail((*where, "name"), f"expected a name of its own, but {stages[-1].name!r} is taken")
-    if rest.get("validation") is not None:
-        rest["validation"] = _read_stage(rest["validation"], "validation", files, source, (*at, "validation"))
+    for name in ("validation", "holdout"):
+        if rest.get(name) is not None:
+            shown = files if name == "holdout" else open_
+            rest[name] = _read_stage(rest[name], name, shown, source, (*at, name))
     return validate(EvaluationSpec, {**rest, "stages": tuple(stages)}, source, at)
 
 
@@ -168,6 +176,8 @@ def _read_needs(table: _TaskTable, source: Source) -> tuple[Need, ...]:
 
 
 def _check_paths(table: _TaskTable, files: Mapping[str, bytes], source: Source) -> None:
+    if table.evaluation.holdout is None and any(path.startswith(SEALED) for path in files):
+        source.fail(("evaluation",), f"{SEALED} is kept for [evaluation.holdout], and there is no such stage")
     for key in ("evolve", "protect"):
         for number, pattern in enumerate(getattr(table, key)):
             if wrong := globs.check(pattern):
@@ -201,8 +211,9 @@ def _render_task(task: Task) -> str:
     evaluation = task.evaluation.model_dump(exclude_defaults=True) | {
         "stages": [stage.model_dump(exclude_defaults=True) | {"name": stage.name} for stage in task.evaluation.stages]
     }
-    if task.evaluation.validation:
-        evaluation["validation"]["name"] = task.evaluation.validation.name
+    for name in ("validation", "holdout"):
+        if name in evaluation:
+            evaluation[name]["name"] = getattr(task.evaluation, name).name
     return toml.render(
         {
             "description": task.description,

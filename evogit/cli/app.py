@@ -24,6 +24,7 @@ from evogit.cli import (
     stats,
     status,
     tasks,
+    verify,
 )
 
 app = typer.Typer(
@@ -66,6 +67,7 @@ app.command("stats")(stats.stats)
 app.command("credit")(credit.credit)
 app.command("bisect")(credit.bisect)
 app.command("best")(best.best)
+app.command("verify")(verify.verify)
 app.add_typer(tasks.app, name="tasks")
 app.command("agents")(catalog.agents)
 app.add_typer(models.app, name="models")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -9,9 +10,12 @@ from typing import TYPE_CHECKING
 from evogit.cli.place import Place
 
 if TYPE_CHECKING:
+    from evogit.catalog import Task
     from evogit.evaluation.evaluator import Evaluator
     from evogit.evolution.scoring import Scoring
     from evogit.evolution.session import Session
+    from evogit.models.desk import Desk
+    from evogit.review.verifying import Bench
 
 
 @contextlib.asynccontextmanager
@@ -25,24 +29,43 @@ async def measuring(place: Place, session: Session, *, jobs: int = 0) -> AsyncIt
         EvaluationError: the evaluator cannot be started.
         UsageError: the task's candidates ask a model that is not configured.
     """
+    from evogit.evolution.scoring import Scoring
+
+    async with workbench(place, session, jobs=jobs) as (bench, desk), bench.open(session.task) as evaluator:
+        yield evaluator, Scoring(session, evaluator, desk)
+
+
+@contextlib.asynccontextmanager
+async def workbench(place: Place, session: Session, *, jobs: int = 0) -> AsyncIterator[tuple[Bench, Desk]]:
+    """What makes fresh evaluators, as configured here, and the desk that their models are asked at.
+
+    Raises:
+        SandboxError: no sandbox works here.
+        UsageError: the task's candidates ask a model that is not configured.
+    """
     import os
 
     from evogit.cli.run import forward, make_workshop
     from evogit.evaluation import sandbox
     from evogit.evaluation.evaluator import Evaluator
-    from evogit.evolution.scoring import Scoring
+    from evogit.evolution.scoring import candidate_calls
+    from evogit.review.verifying import Bench
 
     workshop = make_workshop(place, session.plan, session)
-    try:
-        async with Evaluator(
-            session.task,
+    chosen = await asyncio.to_thread(sandbox.choose, place.config.evaluation.sandbox)
+
+    def fresh(task: Task) -> Evaluator:
+        return Evaluator(
+            task,
             session.objects,
             jobs=jobs or place.config.evaluation.jobs or os.cpu_count() or 1,
-            sandbox=sandbox.choose(place.config.evaluation.sandbox),
+            sandbox=chosen,
             scratch=place.repository.run_folder(place.run) / "scratch",
             overlay=session.overlay,
-            forward=forward(workshop, session.task.evaluation.model),
-        ) as evaluator:
-            yield evaluator, Scoring(session, evaluator, workshop.desk)
+            forward=forward(workshop, task.evaluation.model),
+        )
+
+    try:
+        yield Bench(fresh, lambda found: candidate_calls(session, workshop.desk, found)), workshop.desk
     finally:
         await workshop.desk.close()

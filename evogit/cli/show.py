@@ -70,6 +70,9 @@ def show(
         if entry.kind in ("judged", "attempted", "noted"):
             print(f"{entry.kind}: {data.get('verdict', data.get('outcome', ''))} {data.get('reason', '')}".rstrip())
             continue
+        if entry.kind == "verified":
+            print(f"verified: {'the claimed score holds' if data['holds'] else 'the claimed score does not hold'}")
+            continue
         what = "validated" if data.get("epoch") == -1 else data.get("decision", "evaluated again")
         print(f"{what}: {data['status']}, score {number(data.get('score'))}, epoch {data.get('epoch', 0)}")
         for name, value in data.get("metrics", {}).items():

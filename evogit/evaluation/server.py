@@ -384,7 +384,7 @@ def _limit(which: int, value: int) -> None:
 
 def _run_function(request: Message, folder: str) -> Message:
     module, _, name = request["function"].partition(":")
-    function = getattr(importlib.import_module(module.removesuffix(".py")), name)
+    function = getattr(importlib.import_module(module.removesuffix(".py").replace("/", ".")), name)
     offered = {"epoch": request["epoch"], "stage": request["stage"], "parameters": request["parameters"]}
     accepted = inspect.signature(function).parameters
     wanted = {key: value for key, value in offered.items() if key in accepted}
@@ -872,7 +872,7 @@ def main() -> int:
             importlib.import_module(module)
         for function in setup["functions"]:
             module, _, name = function.partition(":")
-            getattr(importlib.import_module(module.removesuffix(".py")), name)
+            getattr(importlib.import_module(module.removesuffix(".py").replace("/", ".")), name)
     except Exception:  # noqa: BLE001  # reported to the user as the task's mistake, whatever it was
         ready = {"ready": False, "detail": traceback.format_exc()}
     with open("/proc/self/statm", "rb") as file:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from evogit.evaluation.server import empty
+from evogit.globs import sealed
 from evogit.values import Oid
 
 LINK, SUBMODULE, EXECUTABLE = 0o120000, 0o160000, 0o100755
@@ -174,8 +175,11 @@ class Workspace:
                     yield path, (found.st_ino, found.st_mode, found.st_uid)
 
     def _shadowed(self, path: str) -> bool:
-        """Whether the overlay has this path, something below it, or a file where a folder above it would be."""
-        if path in self.overlay or path in self._above:
+        """Whether the overlay has this path, something below it, or a file where a folder above it would be.
+
+        What is sealed is nobody's to see, either.
+        """
+        if path in self.overlay or path in self._above or sealed(path):
             return True
         return any(folder in self.overlay for folder in _folders(path))
 

@@ -16,6 +16,16 @@ from evogit.models.pricing import cost
 from evogit.values import Call, Evaluation, Oid
 
 
+def candidate_calls(session: Session, desk: Desk, evaluation: Evaluation) -> tuple[Call, ...]:
+    """What the program under evaluation asked its model for, as one call."""
+    model, spent = session.task.evaluation.model, evaluation.spent
+    if not model or not spent:
+        return ()
+    given, got = spent.get("input", 0), spent.get("output", 0)
+    table = desk.tables.get(model)
+    return (Call(model, "candidate", given, got, cost(table, given, got) if table else 0.0),)
+
+
 class Scoring:
     """Evaluate trees under the session's evaluator; equal trees in flight are evaluated once."""
 
@@ -26,13 +36,7 @@ class Scoring:
         self._flying: dict[tuple[Oid, int], asyncio.Future[Evaluation]] = {}
 
     def calls(self, evaluation: Evaluation) -> tuple[Call, ...]:
-        """What the program under evaluation asked its model for, as one call."""
-        model, spent = self._session.task.evaluation.model, evaluation.spent
-        if not model or not spent:
-            return ()
-        given, got = spent.get("input", 0), spent.get("output", 0)
-        table = self._desk.tables.get(model)
-        return (Call(model, "candidate", given, got, cost(table, given, got) if table else 0.0),)
+        return candidate_calls(self._session, self._desk, evaluation)
 
     async def known(self, tree: Oid, epoch: int) -> Evaluation | None:
         """What `tree` is known to earn in `epoch`; waits for another agent's evaluation of it under way."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from evogit.catalog import Agent, Editable, Task, task_files, task_from_files
+from evogit.catalog import Agent, Editable, Task, editable, seal_digest, task_files, task_from_files
 from evogit.errors import UsageError
 from evogit.evolution.allocation import Rule
 from evogit.evolution.budget import Budget, Standstill
@@ -196,7 +196,7 @@ def _open(repository: Repository, plan: Plan, writer: str, number: int) -> Sessi
         task,
         evaluator_digest(task, overlay),
         overlay,
-        Editable(task.evolve, task.protect, task.files),
+        editable(task),
         journal,
         population,
         tips,
@@ -206,7 +206,7 @@ def _open(repository: Repository, plan: Plan, writer: str, number: int) -> Sessi
         base,
         base_tree,
     )
-    if population.digest != session.digest:
+    if population.digest != session.digest or population.founded.get("seal", "") != seal_digest(task):
         _found(session)
     return session
 
@@ -239,7 +239,10 @@ def _found(session: Session) -> None:
         "judge": task.evaluation.judge,
         "configuration": dict(plan.configuration),
     }
-    verb = "again, with another evaluator" if session.resumed else ""
+    if seal := seal_digest(task):
+        data["seal"] = seal
+    other = "holdout" if session.population.digest == session.digest else "evaluator"
+    verb = f"again, with another {other}" if session.resumed else ""
     subject = f"founded {plan.run}: {task.name} {verb}".strip()
     session.population.apply(session.journal.append("founded", subject, data, candidate=session.base, evidence=tree))
 

@@ -12,6 +12,7 @@ from evogit.evolution.memory import Attempt
 from evogit.evolution.selection import Individual, best_of
 from evogit.evolution.session import Session
 from evogit.evolution.versions import Versions, unified
+from evogit.globs import sealed
 from evogit.store.objects import EXECUTABLE, FILE
 from evogit.values import Evaluation, Oid
 from evogit.variation.request import Background, Past, Relative
@@ -31,7 +32,7 @@ class Teller:
     def background(self, receiver: Individual, agent: str, definition: str) -> Background:
         session, population = self._session, self._session.population
         listing = session.objects.listing(receiver.tree)
-        paths = [path for path, (mode, _) in listing.items() if mode in (FILE, EXECUTABLE)]
+        paths = [path for path, (mode, _) in listing.items() if mode in (FILE, EXECUTABLE) and not sealed(path)]
         listed = [path for path in paths if not path.startswith(".evogit/")]  # ours, not the project's
         more = [f"… and {len(listed) - FILES_LISTED} more"] if len(listed) > FILES_LISTED else []
         leader = population.leader()
