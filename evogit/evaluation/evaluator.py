@@ -19,8 +19,8 @@ from evogit.catalog import Stage, Task
 from evogit.errors import EvaluationError
 from evogit.evaluation.broker import Allowance, Endpoint, Forward
 from evogit.evaluation.forkserver import ForkServer, Job, ServerDied
+from evogit.evaluation.inside.processes import empty
 from evogit.evaluation.sandbox import Sandbox
-from evogit.evaluation.server import empty
 from evogit.evaluation.workspace import TreeReader, Workspace, place, sweep
 from evogit.values import Evaluation, Oid, Reason, better
 
@@ -108,7 +108,8 @@ class Evaluator:
         for number in range(self._jobs):
             slot = pool / "slots" / str(number)
             owner = self._user(number)
-            space = Workspace(slot / "candidate", slot / "scratch", self._trees, self._overlay, owner, number)
+            judges = frozenset(self._task.files)
+            space = Workspace(slot / "candidate", slot / "scratch", self._trees, self._overlay, owner, number, judges)
             space.prepare()
             self._offer(slot / "model", owner)
             self._free.put_nowait(space)
@@ -228,7 +229,9 @@ class Evaluator:
             space.slot,
             self._task.evaluation.judge == "decides",
         )
-        scan = self.sandbox.name == "limits" or (writable and not (await self._serve()).layered)
+        server = await self._serve()
+        space.cover(judges=stage.function not in server.paired)
+        scan = self.sandbox.name == "limits" or (writable and not server.layered)
         if scan:
             space.photograph()
         try:

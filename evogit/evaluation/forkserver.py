@@ -120,6 +120,8 @@ class ForkServer:
         self.doors: list[socket.socket] = []
         """Listening sockets on each slot's own loopback device, in their order; whoever takes them closes them."""
         self.layered = False  # whether a writable folder is only lent: a candidate's writes never reach it
+        self.paired: frozenset[str] = frozenset()
+        """Functions that have their candidate in a process of its own."""
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._listener: asyncio.Task[None] | None = None
@@ -163,7 +165,7 @@ class ForkServer:
                 inner.setblocking(False)  # all that comes is there already
                 for _ in range(ready["doors"]):
                     self.doors.append(socket.socket(fileno=socket.recv_fds(inner, 1, 1)[1][0]))
-        self.layered = bool(ready["layered"])
+        self.layered, self.paired = bool(ready["layered"]), frozenset(ready["paired"])
         self._listener = asyncio.create_task(self._listen(reader))
 
     async def _prepare(self, reader: asyncio.StreamReader, hatch: int | None) -> dict[str, Any]:

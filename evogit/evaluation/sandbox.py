@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Literal
 
 from evogit.errors import EvaluationError, SandboxError
-from evogit.evaluation import server
+from evogit.evaluation import inside
+from evogit.evaluation.inside.kernel import landlock_abi
 
 Tier = Literal["bubblewrap", "landlock", "limits"]
 TIERS: tuple[Tier, ...] = ("bubblewrap", "landlock", "limits")
 INSTALL = "Debian, Ubuntu: apt install bubblewrap; Fedora: dnf install bubblewrap"
-SERVER = Path(server.__file__)
+SERVER = Path(inside.__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Sandbox:
         `model`: candidates may ask a model, by a socket and by a loopback device of their own.
         """
         if self.name != "bubblewrap":
-            return [sys.executable, "-IB", str(SERVER), str(control)]
+            return [sys.executable, "-IB", str(SERVER / "__main__.py"), str(control)]
         found = shutil.which("bwrap")
         if found is None:
             raise SandboxError(f"bubblewrap is not installed. {INSTALL}")
@@ -67,10 +68,10 @@ class Sandbox:
         for prefix in interpreter():
             words += ["--ro-bind", prefix, prefix]
         words += ["--bind", str(pool), str(pool), "--ro-bind", str(task), str(task)]
-        words += ["--ro-bind", str(SERVER), "/evogit/server.py", "--chdir", "/"]
+        words += ["--ro-bind", str(SERVER), "/evogit/inside", "--chdir", "/"]
         # bubblewrap's own folders belong to the user who started it: a candidate could leave things in them.
         words += ["--remount-ro", "/", "--remount-ro", "/dev"]
-        return [*words, "--", sys.executable, "-IB", "/evogit/server.py", str(control)]
+        return [*words, "--", sys.executable, "-IB", "/evogit/inside/__main__.py", str(control)]
 
 
 def _system() -> list[str]:
@@ -136,7 +137,7 @@ def probe(tier: Tier) -> Sandbox:
     """`tier`, after a real evaluation in it. Raises `SandboxError` that says why it does not work here."""
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
         raise SandboxError(f"EvoGit's sandboxes need Linux on x86_64 or aarch64, not {sys.platform}")
-    if tier == "landlock" and server.landlock_abi() == 0:
+    if tier == "landlock" and landlock_abi() == 0:
         raise SandboxError("this kernel has no Landlock (Linux 5.13 or newer, enabled at boot)")
     found = Sandbox(tier, _EXPLAIN[tier])
     try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from evogit.evaluation.server import empty
+from evogit.evaluation.inside.processes import empty
 from evogit.globs import sealed
 from evogit.values import Oid
 
@@ -64,7 +64,10 @@ def _folders(path: str) -> Iterator[str]:
 
 @dataclass
 class Workspace:
-    """One warm folder, number `slot`. `owner` is the user id that candidates run as, when it is not this process's."""
+    """One warm folder, number `slot`. `owner` is the user id that candidates run as, when it is not this process's.
+
+    `judges`: those paths of the overlay that are the judge's own, which can be taken away.
+    """
 
     folder: Path
     scratch: Path
@@ -72,6 +75,8 @@ class Workspace:
     overlay: Mapping[str, bytes]
     owner: int | None = None
     slot: int = 0
+    judges: frozenset[str] = frozenset()
+    _covered: bool = True
     _tree: Oid | None = None
     _signs: dict[str, Sign] = field(default_factory=dict)
     _above: frozenset[str] = frozenset()
@@ -99,8 +104,9 @@ class Workspace:
         if before is None:
             for path, entry in self.trees.listing(tree).items():
                 self._write(path, entry)
-            for path, data in self.overlay.items():
-                self._put(path, data, 0o755 if data.startswith(b"#!") else 0o644)
+            for path in self.overlay:
+                if self._covered or path not in self.judges:
+                    self._lay(path)
         elif tree != before:
             changes = self.trees.diff(before, tree)
             for path, change in changes.items():
@@ -109,6 +115,21 @@ class Workspace:
             for path, change in changes.items():
                 if change is not None:
                     self._write(path, change)
+
+    def cover(self, *, judges: bool) -> None:
+        """Lay the judge's own files over the tree, or take them away, for a candidate that is kept apart from them."""
+        if judges == self._covered:
+            return
+        self._covered = judges
+        for path in self.judges:
+            if judges:
+                self._lay(path)
+            else:
+                self._prune(path)
+
+    def _lay(self, path: str) -> None:
+        data = self.overlay[path]
+        self._put(path, data, 0o755 if data.startswith(b"#!") else 0o644)
 
     def photograph(self) -> None:
         """Remember every file as it is now, before a candidate that may write here."""
@@ -134,8 +155,7 @@ class Workspace:
             if now.get(path) == sign and (stat.S_ISDIR(sign[1]) or self._intact(path, entry)):
                 continue
             if path in self.overlay:
-                data = self.overlay[path]
-                self._put(path, data, 0o755 if data.startswith(b"#!") else 0o644)
+                self._lay(path)
             elif entry is not None:
                 self._write(path, entry)
             else:
@@ -229,8 +249,11 @@ class Workspace:
                 self._own(at)
 
     def _remove(self, path: str) -> None:
-        if self._shadowed(path):
-            return
+        if not self._shadowed(path):
+            self._prune(path)
+
+    def _prune(self, path: str) -> None:
+        """Remove it, and the folders above it that are empty then."""
         self._clear(self.folder / path)
         at = (self.folder / path).parent
         while at != self.folder:

@@ -47,6 +47,10 @@ def evaluate(folder):
     spec.loader.exec_module(module)
     return float(module.answer())
 """
+APART = """
+def evaluate(folder, candidate):
+    return float(candidate.call("candidate.py:answer"))
+"""
 COMMAND = """
 import json, os, subprocess, sys
 
@@ -71,12 +75,12 @@ def tier(name: sandbox.Tier) -> Sandbox:
 
 def make_task(folder: Path, kind: str) -> Task:
     folder.mkdir()
-    how = 'function = "judge.py:evaluate"' if kind == "function" else 'command = ["python", "judge.py"]'
+    how = 'command = ["python", "judge.py"]' if kind == "command" else 'function = "judge.py:evaluate"'
     (folder / "task.toml").write_text(
         f'direction = "maximize"\nevolve = ["*.py"]\n[evaluation]\n{how}\ndeadline = 3\n{LIMITS}'
     )
     (folder / "goal.md").write_text("Answer.\n")
-    (folder / "judge.py").write_text(TRUSTED if kind == "function" else COMMAND)
+    (folder / "judge.py").write_text({"function": TRUSTED, "apart": APART, "command": COMMAND}[kind])
     return load_task_folder(folder)
 
 
@@ -151,7 +155,7 @@ ENDLESS = {
 BOMB = "import os\ndef answer():\n    while True:\n        os.fork()\n"
 
 
-@pytest.mark.parametrize("kind", ["function", "command"])
+@pytest.mark.parametrize("kind", ["function", "apart", "command"])
 @pytest.mark.parametrize("name", [*CONTAINING, "limits"])
 def test_contained_counted_and_explained(tmp_path: Path, name: sandbox.Tier, kind: str) -> None:
     bench = Bench(tmp_path, kind, tier(name))
@@ -165,7 +169,7 @@ def test_contained_counted_and_explained(tmp_path: Path, name: sandbox.Tier, kin
         assert good.score == 7.0, (attack, good)
 
 
-@pytest.mark.parametrize("kind", ["function", "command"])
+@pytest.mark.parametrize("kind", ["function", "apart", "command"])
 @pytest.mark.parametrize("name", [*CONTAINING, "limits"])
 def test_the_endless_end_at_the_deadline(tmp_path: Path, name: sandbox.Tier, kind: str) -> None:
     bench = Bench(tmp_path, kind, tier(name))
@@ -230,7 +234,7 @@ PRIVATE = {
         "    except OSError:\n        return 7\n"
     ),
     "the server's limits": (
-        "import os, resource\ndef answer():\n    if os.getppid() == 0 or {kind!r} == 'command':\n"
+        "import os, resource\ndef answer():\n    if os.getppid() == 0 or {kind!r} != 'function':\n"
         "        return 7\n    try:\n"
         "        resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (3, 3))\n    except OSError:\n"
         "        return 7\n    return 1e9\n"
@@ -251,7 +255,7 @@ PRIVATE = {
 }
 
 
-@pytest.mark.parametrize("kind", ["function", "command"])
+@pytest.mark.parametrize("kind", ["function", "apart", "command"])
 @pytest.mark.parametrize("name", CONTAINING)
 def test_cannot_reach(
     tmp_path: Path, name: sandbox.Tier, kind: str, hermetic: Path, monkeypatch: pytest.MonkeyPatch
@@ -344,7 +348,7 @@ LOOK = (
 )
 
 
-@pytest.mark.parametrize("kind", ["function", "command"])
+@pytest.mark.parametrize("kind", ["function", "apart", "command"])
 @pytest.mark.parametrize("name", CONTAINING)
 def test_the_next_candidate_notices_nothing(tmp_path: Path, name: sandbox.Tier, kind: str) -> None:
     codes = []
@@ -412,8 +416,7 @@ def test_a_disk_filler_ends_at_the_limit(tmp_path: Path, name: sandbox.Tier, kin
         assert good.score == 7.0
 
 
-# What is known not to hold. The sandbox keeps candidates from the machine and from one another, but the judge and its
-# candidate share one sandbox and one user: a judge that must not be fooled checks what the candidate answers.
+# Behind the judge's back: in its own process where it lets the candidate in, or in the file that it writes.
 FORGED = {
     "function": (
         "import json\ndef answer():\n"
@@ -432,24 +435,20 @@ FORGED = {
 }
 
 
-# Strict: the day it holds, the mark and the README's sentence must go. A command's forgery is a race that it can lose.
-LIMIT = "a known limit, told in the README: the judge and its candidate share a user"
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param("function", marks=pytest.mark.xfail(strict=True, reason=LIMIT)),
-        pytest.param("command", marks=pytest.mark.xfail(strict=False, reason=LIMIT)),
-    ],
-)
+@pytest.mark.parametrize("kind", FORGED)
 @pytest.mark.parametrize("name", CONTAINING)
 def test_a_score_forged_behind_the_judge_s_back_does_not_count(tmp_path: Path, name: sandbox.Tier, kind: str) -> None:
-    code = FORGED[kind]
-    bench = Bench(tmp_path, kind, tier(name))
+    bench = Bench(tmp_path, "apart" if kind == "function" else kind, tier(name))
     with nothing_left():
-        (bad,) = asyncio.run(bench.scores(code))
+        bad, good = asyncio.run(bench.scores(FORGED[kind], HONEST))
     assert bad.score in (None, 1.0)
+    assert good.score == 7.0
+
+
+def test_a_judge_that_imports_its_candidate_can_be_fooled(tmp_path: Path) -> None:
+    """As docs/tasks.md says: such a judge has let a stranger into its own process. `verify` and a holdout tell."""
+    (bad,) = asyncio.run(Bench(tmp_path, "function", tier("bubblewrap")).scores(FORGED["function"]))
+    assert bad.score == 1e9
 
 
 UNPRIVILEGED = Path("/usr/bin/python3")
@@ -467,7 +466,7 @@ def test_all_this_holds_for_an_ordinary_user(name: sandbox.Tier) -> None:
     environment |= {"PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(place), "EVOGIT_TEST_REAL_HOME": "/nonexistent"}
     # A shared checkout under somebody's home may be closed to others.
     look = [str(UNPRIVILEGED), "-c", "import evogit.store.repository, pytest, psutil, pydantic_core"]
-    chosen = f"(next_candidate and {name}-command) or (cannot_reach and {name}-function)"
+    chosen = f"(next_candidate and {name}-command) or (cannot_reach and {name}-apart)"
     test = ["-m", "pytest", str(Path(__file__)), "-p", "no:cacheprovider", "-p", "no:randomly", "-k", chosen]
     place.chmod(0o777)
     try:

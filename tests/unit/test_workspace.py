@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evogit.evaluation.server import empty
+from evogit.evaluation.inside.processes import empty
 from evogit.evaluation.workspace import Workspace, place, sweep
 from evogit.store import repository
 from evogit.store.objects import EXECUTABLE, FILE, LINK, Objects
