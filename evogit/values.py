@@ -54,6 +54,7 @@ class Reason(StrEnum):
     WORSE = "worse"
     LOST_RACE = "lost-race"  # the agent's branch had moved meanwhile
     CROWDED = "crowded"  # another living individual fills this niche
+    PRUNED = "pruned"  # a person pruned an equal version, or the line it comes from
     OUTDATED = "outdated"  # everybody began again from the start while it was made
 
 

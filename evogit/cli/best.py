@@ -10,7 +10,8 @@ import typer
 from evogit.cli.place import Directory, Json, Place, RunName, here, number, print_json
 
 if TYPE_CHECKING:
-    from evogit.evolution.population import Champion, Population
+    from evogit.evolution.population import Population
+    from evogit.evolution.ranking import Champion
 
 
 def best(

@@ -57,6 +57,11 @@ def restarted(event: events.Restarted) -> str:
     return f"{event.reason}: {event.agents} agents begin again from the start; best so far {number(event.best)}"
 
 
+def decided(event: events.Decided) -> str:
+    reason = f": {event.reason}" if event.reason else ""
+    return f"{event.author} said {event.verb} {event.commit[:10]}{reason}"
+
+
 def last_words(event: events.Finished) -> list[str]:
     """The end of a run in two lines."""
     share = f"{100 * event.accepted / event.candidates:.0f} %" if event.candidates else "–"
@@ -108,6 +113,8 @@ class Plain:
             return [f"validated {event.commit[:10]} by {event.agent}: {number(event.score)}{mark}"]
         if isinstance(event, events.Notice):
             return [f"note: {event.text}"]
+        if isinstance(event, events.Decided):
+            return [decided(event)]
         if isinstance(event, events.Noted):
             return ["the scribe notes:", *(f"  {line}" for line in event.text.splitlines())]
         if isinstance(event, events.Finished):
@@ -187,6 +194,8 @@ class Board:
             self.news.append(f"validated {event.commit[:8]}: {number(event.score)}")
         elif isinstance(event, events.Notice):
             self.news.append(event.text)
+        elif isinstance(event, events.Decided):
+            self.news.append(decided(event))
         elif isinstance(event, events.Noted):
             self.news.append(f"noted: {' '.join(event.text.split())}")
         elif isinstance(event, events.Finished):

@@ -77,6 +77,6 @@ def describe_run(place: Place, population: Population) -> dict[str, Any]:
         "tokens": sum(row["input"] + row["output"] for row in described["spent"]["model"].values()),
         "cost": sum(row["cost"] for row in described["spent"]["model"].values()),
         "notes": [text for _, text in population.memory.notes],
-        "guidance": [guidance.text for guidance in population.memory.guidance.values()],
+        "guidance": [guidance.text for guidance in population.decisions.guidance],
         "seconds": (population.last - population.first) / 1000,
     }

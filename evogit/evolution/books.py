@@ -235,4 +235,6 @@ class Books:
 
     def _birth(self, maker: Maker, step: int, milliseconds: int) -> Birth:
         session = self.session
-        return Birth(session.plan.run, session.host, maker.name, maker.definition, step, milliseconds)
+        stage = session.population.decisions.stage
+        seen = stage.entry[:10] if stage else ""
+        return Birth(session.plan.run, session.host, maker.name, maker.definition, step, milliseconds, seen)

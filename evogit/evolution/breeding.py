@@ -31,6 +31,8 @@ class Birth:
     definition: str
     step: int
     milliseconds: int
+    goal: str = ""
+    """The stage of the goal that holds: its journal entry's first digits."""
 
 
 def request(
@@ -124,6 +126,8 @@ def record(
         data["model"] = proposal.model
     if proposal.donor:
         data["donor"] = proposal.donor
+    if birth.goal:
+        data["goal"] = birth.goal
     return data | spoken(proposal)
 
 
@@ -149,7 +153,8 @@ def attempt(birth: Birth, parent: Oid, operator: str, reason: str, summary: str,
         "step": birth.step,
         "summary": summary[:500],
     }
-    return data | ({"model": proposal.model} if proposal.model else {}) | spoken(proposal)
+    seen = ({"model": proposal.model} if proposal.model else {}) | ({"goal": birth.goal} if birth.goal else {})
+    return data | seen | spoken(proposal)
 
 
 def shown(evaluation: Evaluation) -> str:

@@ -14,6 +14,7 @@ from evogit.evaluation.evaluator import Evaluator
 from evogit.evolution import events
 from evogit.evolution.colony import Worker, gather
 from evogit.evolution.epochs import Epochs
+from evogit.evolution.heeding import Heeding
 from evogit.evolution.ledger import DAY, read_calls, total
 from evogit.evolution.selection import best_of
 from evogit.evolution.session import Session, living_refs
@@ -43,6 +44,7 @@ class Engine:
         self._books, self._living, self._meter = colony.books, colony.living, colony.meter
         self._epochs = Epochs(colony)
         self._stepping = Stepping(colony, self._epochs)
+        self._heeding = Heeding(colony)
         self._today = 0
 
     # The run as a whole
@@ -105,6 +107,7 @@ class Engine:
             await self._take_notes()
         if self._books.full:
             self._publish()
+            await self._look()
 
     async def _at_once(self) -> str:
         """All agents at once, with the publisher and the lookout beside them, until the time is over."""
@@ -167,6 +170,7 @@ class Engine:
                 )
                 session.journal.move(worker.ref, None, first.commit)
                 self._living.seat(self._living.copy(first, name))
+        await self._heeding.heed()
         self._publish()
         best = self.population.best()
         self._meter.best = best.score if best else None
@@ -236,17 +240,20 @@ class Engine:
             await asyncio.sleep(POLL_EVERY)
             self._colony.over()
             self._turn_day()
-            entries = self.session.new_entries()
-            for entry in entries:
-                self.session.journal.observe(entry.clock)
-                self.population.apply(entry)
-                if restarted := self._colony.watch.heard(entry):
-                    self._books.tell(restarted)
-                tokens, money = total(read_calls(entry.data))
-                self._meter.day_tokens += tokens
-                self._meter.day_cost += money
-            if entries:
-                self._living.see_others(self._colony.mine)
+            await self._look()
+
+    async def _look(self) -> None:
+        """Take in what others wrote since the last look, and heed what people decided."""
+        entries = self._heeding.entries()
+        for entry in entries:
+            if restarted := self._colony.watch.heard(entry):
+                self._books.tell(restarted)
+            tokens, money = total(read_calls(entry.data))
+            self._meter.day_tokens += tokens
+            self._meter.day_cost += money
+        if entries:
+            self._living.see_others(self._colony.mine)
+        await self._heeding.heed()
 
     def _turn_day(self) -> None:
         """At midnight (UTC) the limits of a day begin anew; what was spent before counts only for the run."""

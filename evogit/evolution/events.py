@@ -138,13 +138,36 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
+class Decided:
+    """What a person decided has taken effect here. `verb`: promote, prune, restore, pin or adopt."""
+
+    verb: str
+    commit: Oid
+    author: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     """A scribe wrote notes for later prompts."""
 
     text: str
 
 
-Event = Judged | Noted | Started | Turn | Candidate | Skipped | EpochTurned | Restarted | Validated | Notice | Finished
+Event = (
+    Decided
+    | Judged
+    | Noted
+    | Started
+    | Turn
+    | Candidate
+    | Skipped
+    | EpochTurned
+    | Restarted
+    | Validated
+    | Notice
+    | Finished
+)
 Listener = Callable[[Event], None]
 
 

@@ -67,8 +67,9 @@ def read_run(objects: Objects, run: str) -> Record:
     for entry in entries:
         reading.take(entry)
     del entries
-    living = set(living_refs(objects, run).values())
-    promoted = dict(reading.promoted)
+    population = reading.population
+    living = {oid for oid in living_refs(objects, run).values() if population.fate.alive(oid)} | {*population.guests()}
+    promoted = {oid: s.name for oid, s in population.decisions.standing.items() if s.fate == "promote"}
     prefix = refs.individuals(run) + "promoted/"
     promoted |= {oid: ref.removeprefix(prefix) for ref, oid in objects.refs(prefix).items()}
     reading.complete(objects, [*living, *promoted])
@@ -90,8 +91,6 @@ class _Reading:
     rows: dict[Oid, _Row] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    pruned: set[Oid] = field(default_factory=set)
-    promoted: dict[Oid, str] = field(default_factory=dict)
     words: dict[str, str] = field(default_factory=dict)
 
     def take(self, entry: Entry) -> None:
@@ -108,20 +107,8 @@ class _Reading:
             self.attempts.append(Attempt(*named, model, outcome, 1, seconds, cost, tokens))
         elif entry.candidate is None:
             return
-        elif entry.kind == "decided":
-            self._decided(entry, entry.candidate)
         elif entry.kind == "evaluated" and entry.candidate not in self.rows:
             self._evaluated(entry, entry.candidate)
-
-    def _decided(self, entry: Entry, commit: Oid) -> None:
-        """Entries come in the journals' order, so the last decision wins."""
-        match entry.data.get("decision"):
-            case "prune":
-                self.pruned.add(commit)
-            case "restore":
-                self.pruned.discard(commit)
-            case "promote":
-                self.promoted[commit] = str(entry.data.get("name", ""))
 
     def _evaluated(self, entry: Entry, commit: Oid) -> None:
         if "decision" not in entry.data and commit != self.population.base:
@@ -213,7 +200,7 @@ class _Reading:
             facts.__getitem__,
             living=frozenset(number[oid] for oid in living if oid in number),
             promoted={number[oid]: name for oid, name in promoted.items() if oid in number},
-            pruned=frozenset(number[oid] for oid in self.pruned if oid in number),
+            pruned=frozenset(number[oid] for oid in self.population.fate.extinct if oid in number),
             base=number.get(self.population.base or ""),
             best=number.get(champion.commit) if champion else None,
             direction=self.population.direction,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from evogit.evolution import breeding
+from evogit.evolution.population import PEOPLE
 from evogit.evolution.selection import Individual, niche
 from evogit.evolution.session import Session, living_refs
 from evogit.evolution.versions import Versions
@@ -17,12 +18,16 @@ Name = tuple[str, str]
 
 
 class Living:
-    """Who is alive and how fit in the current epoch. `ordered` holds those with a score, by name."""
+    """Who is alive and how fit in the current epoch. `ordered` holds those with a score, by name.
+
+    Versions that people keep are guests: individuals without an agent.
+    """
 
     def __init__(self, session: Session, versions: Versions) -> None:
         self._session = session
         self._versions = versions
         self._individuals: dict[Name, Individual] = {}
+        self._guests: dict[Name, Individual] = {}
         self.epoch = session.population.epoch
         self.ordered: list[Individual] = []
 
@@ -33,17 +38,18 @@ class Living:
         return name in self._individuals
 
     def __iter__(self) -> Iterator[Individual]:
-        return iter(list(self._individuals.values()))
+        return iter([*self._individuals.values(), *self._guests.values()])
 
     def measure(self, name: Name, commit: Oid, tree: Oid, evaluation: Evaluation | None) -> Individual:
         """An individual with its niche and its size; without a score if the evaluation failed or is not known."""
         session = self._session
         size = breeding.grown(session.objects, self._versions, session.base_tree, tree)
+        promoted = session.population.decisions.of(commit).fate == "promote"
         if evaluation is None or not evaluation.ok:
-            return Individual(*name, commit, tree, None, "", size)
+            return Individual(*name, commit, tree, None, "", size, promoted)
         # In a judged task every version has a niche of its own: a score that is only a gate says nothing of behaviour.
         place = tree if session.task.evaluation.judge == "decides" else niche(evaluation)
-        return Individual(*name, commit, tree, evaluation.score, place, size)
+        return Individual(*name, commit, tree, evaluation.score, place, size, promoted)
 
     def known(self, name: Name, commit: Oid) -> Individual:
         """The individual that stands at `commit`, with what is known of it in this epoch."""
@@ -52,12 +58,23 @@ class Living:
         if tree is None:  # put there by somebody else
             found = self._session.objects.commit(commit)
             tree = found.tree
-            population.phylogeny.add(commit, found.parents)
+            population.descend(commit, found.parents)
         return self.measure(name, commit, tree, population.result(tree, self.epoch))
 
     def base(self) -> Individual:
-        """The version the run began from, as if it were alive."""
-        return self.known(("", "base"), self._session.base)
+        """Where everybody begins, as if it were alive: the run's first version, or what a person put in its place."""
+        exclusive = self._session.population.decisions.exclusive
+        return self.known(("", "base"), exclusive.commit if exclusive else self._session.base)
+
+    def heed(self) -> None:
+        """People have decided: seat their guests, and let nobody count who is out of the population."""
+        self._guests = {
+            (PEOPLE, commit[:12]): self.known((PEOPLE, commit[:12]), commit)
+            for commit in self._session.population.guests()
+        }
+        for name, individual in self._individuals.items():
+            self._individuals[name] = self.known(name, individual.commit)
+        self._order()
 
     def seat(self, individual: Individual) -> None:
         """`individual` now stands in its agent's place."""
@@ -67,9 +84,7 @@ class Living:
     def turn(self, epoch: int) -> None:
         """Scores from now on are those of `epoch`."""
         self.epoch = epoch
-        for name, individual in self._individuals.items():
-            self._individuals[name] = self.known(name, individual.commit)
-        self._order()
+        self.heed()
 
     def see_others(self, mine: set[Name]) -> None:
         """Take in where everybody else's branches stand now."""
@@ -97,5 +112,8 @@ class Living:
         return replace(individual, host=name[0], agent=name[1])
 
     def _order(self) -> None:
-        living = sorted(self._individuals.items())
-        self.ordered = [individual for _, individual in living if individual.score is not None]
+        alive = self._session.population.fate.alive
+        standing = {individual.commit for individual in self._individuals.values()}
+        guests = {name: guest for name, guest in self._guests.items() if guest.commit not in standing}
+        living = sorted((self._individuals | guests).items())
+        self.ordered = [i for _, i in living if i.score is not None and alive(i.commit)]

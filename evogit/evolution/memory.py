@@ -1,4 +1,4 @@
-"""What later prompts are told: earlier attempts by the lines they touched, notes, guidance, the goal's stage."""
+"""What later prompts are told: earlier attempts by the lines they touched, and notes."""
 
 from __future__ import annotations
 
@@ -27,16 +27,6 @@ class Attempt:
     score: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Guidance:
-    """What a person said. `on`: a commit whose descendants it is for; `agent`: a definition or an agent. Empty: all."""
-
-    text: str
-    entry: Oid
-    on: Oid = ""
-    agent: str = ""
-
-
 @dataclass(slots=True)
 class Memory:
     """A fold over the journal; entries of one writer come in sequence."""
@@ -49,11 +39,8 @@ class Memory:
     notes: list[tuple[Order, str]] = field(default_factory=list)
     noted_at: int = 0
     """Candidates there were when the last notes were taken."""
-    guidance: dict[Oid, Guidance] = field(default_factory=dict)
-    stage: str = ""
     evidence: dict[Oid, Oid] = field(default_factory=dict)
     """Accepted commit → the tree of its entry, with what its evaluation said."""
-    _staged: Order | None = None
 
     def apply(self, entry: Entry, candidates: int) -> None:
         """Take in one entry; `candidates` there were before it."""
@@ -61,21 +48,8 @@ class Memory:
         if entry.kind == "noted":
             self.notes = sorted([*self.notes, (entry.order, str(data["text"]))])[-NOTES:]
             self.noted_at = max(self.noted_at, int(data.get("candidates", candidates)))
-        elif entry.kind == "goal":
-            if self._staged is None or entry.order > self._staged:
-                self._staged, self.stage = entry.order, str(data.get("text", ""))
-        elif entry.kind == "decided":
-            self._decided(entry)
         elif entry.kind in ("evaluated", "attempted"):
             self._tried(entry)
-
-    def _decided(self, entry: Entry) -> None:
-        data = entry.data
-        if data.get("decision") == "guide":
-            text = str(data.get("text", ""))
-            self.guidance[entry.oid] = Guidance(text, entry.oid, str(data.get("on", "")), str(data.get("agent", "")))
-        elif data.get("decision") == "withdraw":
-            self.guidance.pop(str(data.get("entry", "")), None)
 
     def _tried(self, entry: Entry) -> None:
         data = entry.data

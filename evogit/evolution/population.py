@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from evogit.evolution.allocation import Allocation, Rule
+from evogit.evolution.decisions import Decisions, Fate
 from evogit.evolution.ledger import Ledger, read_calls, total
 from evogit.evolution.memory import Memory
+from evogit.evolution.ranking import VALIDATION, Champion, Key, Ranking
 from evogit.phylogeny.graph import Phylogeny
 from evogit.store.journal import Clock, Entry
-from evogit.values import Direction, Evaluation, Oid, better
+from evogit.values import Direction, Evaluation, Oid
 
-VALIDATION = -1
-"""The epoch under which validation scores are kept: they hold in every epoch."""
-
-Key = tuple[Oid, str, int]
-"""Tree, evaluator digest, epoch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Champion:
-    """The best version known. `score` is the validation score where the task has one, else the score."""
-
-    commit: Oid
-    tree: Oid
-    host: str
-    agent: str
-    score: float
-    evaluation: Evaluation
-    validated: bool
-    order: tuple[Clock, str, int]
+PEOPLE = "human"
+"""The host of individuals without an agent: what people adopted, promoted, pinned or restored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +53,8 @@ class Population:
     """Agent definition → what the models it asks earned."""
     ledger: Ledger = field(default_factory=Ledger)
     memory: Memory = field(default_factory=Memory)
+    decisions: Decisions = field(default_factory=Decisions)
+    fate: Fate = field(default_factory=Fate)
     rule: Rule = "ucb"
     epoch: int = 0
     steps: int = 0
@@ -81,7 +68,10 @@ class Population:
     """Milliseconds of the first and the last entry."""
     _duels: list[tuple[tuple[Clock, str, int], Oid, Oid]] = field(default_factory=list)
     """Verdicts for a challenger: when, over whom, who."""
-    _ranking: dict[tuple[str, int], Champion] = field(default_factory=dict)
+    _ranking: Ranking = field(default_factory=Ranking)
+    _barred: set[Oid] = field(default_factory=set)
+    _barred_of: int = 0
+    """Of which change of fate the barred trees are."""
 
     def apply(self, entry: Entry) -> None:
         """Take in one entry. Entries of one writer must come in sequence."""
@@ -99,7 +89,13 @@ class Population:
         elif entry.kind == "judged":
             self._judged(entry)
         elif entry.kind == "restarted":
-            self._restarted(entry)
+            self.restarts += 1
+            self.start = max(self.start, int(entry.data["start"]))
+            self._reseated(entry)
+        elif entry.kind == "seated":
+            self._reseated(entry)
+        elif entry.kind in ("decided", "goal"):
+            self._decided(entry)
 
     def _found(self, entry: Entry) -> None:
         if self.founded_order is not None and entry.order < self.founded_order:
@@ -111,7 +107,7 @@ class Population:
         self.digest, self.direction = str(entry.data["digest"]), entry.data["direction"]
         if self.base is None and entry.candidate is not None:
             self.base = entry.candidate
-            self.phylogeny.add(entry.candidate, ())
+            self.descend(entry.candidate, ())
 
     def _evaluated(self, entry: Entry) -> None:
         data, candidate = entry.data, entry.candidate
@@ -124,14 +120,18 @@ class Population:
         if evaluation.epoch > self.epoch:
             self.epoch = evaluation.epoch
         decision = data.get("decision")
+        if decision is not None:
+            self.descend(candidate, data.get("parents", ()))
         new_best = False
         if evaluation.ok:
             # A validation entry may name a later finder of the same commit; the maker is who was accepted with it.
             maker = self.makers.setdefault(candidate, (host, agent))
-            new_best = self._rank(entry, candidate, tree, maker, evaluation)
+            assert evaluation.score is not None
+            validated = evaluation.epoch == VALIDATION
+            scored = Champion(candidate, tree, *maker, evaluation.score, evaluation, validated, entry.order)
+            new_best = self._ranking.take(str(data["digest"]), scored, self.direction, self.fate.extinct)
         if decision is None:
             return
-        self.phylogeny.add(candidate, data.get("parents", ()))
         self.candidates += 1
         self.steps = max(self.steps, int(data.get("step", -1)) + 1)
         operator, definition = str(data["operator"]), str(data.get("definition", agent))
@@ -170,16 +170,30 @@ class Population:
         if winner is not None and data.get("verdict") == "better" and data.get("digest") == self.digest:
             self._duels.append((entry.order, str(data["than"]), winner))
 
-    def _restarted(self, entry: Entry) -> None:
-        """Agents began again from where the run began."""
+    def _reseated(self, entry: Entry) -> None:
+        """Agents were given another place: where the run began, or a living relative of what was pruned."""
         data = entry.data
-        self.restarts += 1
-        self.start = max(self.start, int(data["start"]))
         for agent in data["agents"]:
             name = (str(data["host"]), str(agent))
             seat = self.seats.get(name)
             if seat is None or entry.order > seat.order:
                 self.seats[name] = Seat(str(data["commit"]), str(data["tree"]), entry.order)
+
+    def _decided(self, entry: Entry) -> None:
+        data, commit = entry.data, entry.candidate
+        if commit is not None and data.get("decision") == "adopt":
+            self.trees[commit] = str(data["tree"])
+            self.makers.setdefault(commit, (PEOPLE, str(data.get("author", ""))))
+            self.descend(commit, data.get("parents", ()))
+        changed = self.decisions.apply(entry)
+        if changed is not None and self.fate.reconsider(changed, self.decisions, self.phylogeny):
+            self._ranking.anew(self.direction, self.fate.extinct, self.trees, self.makers, self.results)
+
+    def descend(self, commit: Oid, parents: Sequence[Oid]) -> None:
+        """Take a commit into the phylogeny."""
+        if commit not in self.phylogeny:
+            self.phylogeny.add(commit, parents)
+            self.fate.admit(commit, parents, self.decisions)
 
     def skip(self, definition: str, operator: str, reason: str, count: int = 1) -> None:
         """Count proposals that were rejected before anything ran."""
@@ -203,31 +217,30 @@ class Population:
     def forget_epochs_before(self, epoch: int) -> None:
         """Drop the scores of past epochs, which nothing is compared with any more; validations stay."""
         self.results = {k: v for k, v in self.results.items() if k[2] >= epoch or k[2] == VALIDATION}
+        self._ranking.forget_before(epoch)
 
-    def _rank(self, entry: Entry, commit: Oid, tree: Oid, maker: tuple[str, str], evaluation: Evaluation) -> bool:
-        """Take a scored version into the ranking of its epoch; whether it is the new best there."""
-        assert evaluation.score is not None
-        key = (str(entry.data["digest"]), evaluation.epoch)
-        held = self._ranking.get(key)
-        # Among equals the earliest entry counts, so that every reader names the same champion.
-        first = held is None or (evaluation.score == held.score and entry.order < held.order)
-        if held is not None and not first and not better(self.direction, evaluation.score, held.score):
-            return False
-        validated = evaluation.epoch == VALIDATION
-        self._ranking[key] = Champion(commit, tree, *maker, evaluation.score, evaluation, validated, entry.order)
-        return held is None or evaluation.score != held.score
+    def guests(self) -> list[Oid]:
+        """Versions that people want in the population, whether an agent stands on them or not."""
+        return sorted(c for c, standing in self.decisions.standing.items() if standing.kept and self.fate.alive(c))
+
+    def barred(self, tree: Oid) -> bool:
+        """Whether `tree` equals that of an extinct version: it never comes back."""
+        if self._barred_of != self.fate.changes:
+            self._barred = {self.trees[commit] for commit in self.fate.extinct if commit in self.trees}
+            self._barred_of = self.fate.changes
+        return tree in self._barred
 
     def best(self) -> Champion | None:
         """The champion: by verdicts in a judged task, else by validation score, else by score in the current epoch."""
         if self.founded.get("judge") == "decides":
             return self._undefeated()
-        return self._ranking.get((self.digest, VALIDATION)) or self.leader()
+        return self._ranking.get(self.digest, VALIDATION) or self.leader()
 
     def _undefeated(self) -> Champion | None:
         """Who beat who beat … the start. Who beats somebody that is no champion then has to beat the champion too."""
         champion, when = self.base, self.founded_order
         for order, loser, winner in sorted(self._duels):
-            if loser == champion:
+            if loser == champion and winner not in self.fate.extinct:
                 champion, when = winner, order
         tree = self.trees.get(champion or "")
         evaluation = self.result(tree, self.epoch) if tree else None
@@ -238,7 +251,7 @@ class Population:
 
     def leader(self) -> Champion | None:
         """The best by training score in the current epoch."""
-        return self._ranking.get((self.digest, self.epoch))
+        return self._ranking.get(self.digest, self.epoch)
 
 
 def definition_of(name: str) -> str:

@@ -9,7 +9,8 @@ from dataclasses import replace
 from evogit.evaluation.evaluator import Evaluator
 from evogit.evolution import breeding
 from evogit.evolution.ledger import write_calls
-from evogit.evolution.population import VALIDATION, write_evaluation
+from evogit.evolution.population import write_evaluation
+from evogit.evolution.ranking import VALIDATION
 from evogit.evolution.session import Session
 from evogit.models.desk import Desk
 from evogit.models.pricing import cost

@@ -15,10 +15,15 @@ from dataclasses import dataclass
 
 from evogit.values import Direction, Evaluation, Oid, Reason, better
 
+PREFERENCE = 0.5  # how often a promoted version becomes the receiver, where there is one
+
 
 @dataclass(frozen=True, slots=True)
 class Individual:
-    """A living version: who owns it and how fit it is in the current epoch. `size` in syntax nodes."""
+    """A living version: who owns it and how fit it is in the current epoch. `size` in syntax nodes.
+
+    `promoted`: a person endorsed it.
+    """
 
     host: str
     agent: str
@@ -27,6 +32,7 @@ class Individual:
     score: float | None
     niche: str = ""
     size: int = 0
+    promoted: bool = False
 
     @property
     def name(self) -> tuple[str, str]:
@@ -151,15 +157,29 @@ def _accept_place(scene: Scene, plan: Plan, child: Individual) -> Reason | None:
     return None
 
 
+def parents(policy: Policy, scene: Scene, rng: random.Random) -> Plan:
+    """The parents of the next child: every other time a version that a person promoted is the receiver."""
+    plan = policy.plan(scene, rng)
+    promoted = [i for i in scene.living if i.promoted] if policy.heeds else []
+    if not promoted or rng.random() >= PREFERENCE:
+        return plan
+    receiver = rng.choice(promoted)
+    mate = plan.mate if plan.mate is not None and plan.mate.tree != receiver.tree else None
+    return Plan(receiver, mate)
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
+    """`heeds`: whether promoted versions are preferred as parents."""
+
     plan: Callable[[Scene, random.Random], Plan]
     accept: Callable[[Scene, Plan, Individual], Reason | None]
+    heeds: bool = True
 
 
 POLICIES: Mapping[str, Policy] = {
     "paper": Policy(_plan_paper, _accept_better),
     "tournament": Policy(_plan_tournament, _accept_place),
     "greedy": Policy(_plan_greedy, _accept_better),
-    "best-of-n": Policy(_plan_best_of_n, _accept_place),
+    "best-of-n": Policy(_plan_best_of_n, _accept_place, heeds=False),
 }

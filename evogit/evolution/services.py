@@ -93,7 +93,8 @@ class Services:
             self.teller.diff(holder.tree, challenger.tree, 400),
             self.teller.diff(challenger.tree, holder.tree, 400),
         )
-        goal = "\n\n".join(filter(None, (self.session.task.goal.strip(), self.session.population.memory.stage)))
+        stage = self.session.population.decisions.stage
+        goal = "\n\n".join(filter(None, (self.session.task.goal.strip(), stage.text if stage else "")))
         verdict = await Judge(self.critic, self.desk).compare(
             goal,
             Contender(told.score, feedback(told)),

@@ -11,7 +11,7 @@ from evogit.evolution.colony import Colony, Worker
 from evogit.evolution.contest import Spoken, challenge, contest
 from evogit.evolution.epochs import Epochs
 from evogit.evolution.events import Turn
-from evogit.evolution.selection import Individual, Plan
+from evogit.evolution.selection import Individual, Plan, parents
 from evogit.evolution.services import FIXABLE, pick_model
 from evogit.values import Evaluation, Oid, Proposal, Reason
 from evogit.variation.request import Fruitless, Request, Retired
@@ -85,7 +85,7 @@ class Stepping:
         """The parents and the operator; no parents if the agent only crosses and there is nobody to cross with."""
         colony, variation = self._colony, worker.variation
         colony.watch.planned(worker.name)
-        plan: Plan | None = colony.policy.plan(colony.scene(worker, step), rng)
+        plan: Plan | None = parents(colony.policy, colony.scene(worker, step), rng)
         assert plan is not None
         operators = [o for o in variation.operators if variation.needs_mate(o) == bool(plan.mate)]
         if not operators and plan.mate is None:
@@ -133,6 +133,8 @@ class Stepping:
             return Reason.INVALID
         if tree == receiver:
             return Reason.NO_OP
+        if colony.population.barred(tree):
+            return Reason.PRUNED
         if free_code and len(proposal.parents) == 1 and proposal.donor is None:
             patch = breeding.patch_id(colony.versions, receiver, tree)
             if patch in colony.population.memory.patches:
@@ -165,6 +167,8 @@ class Stepping:
             decision, spoken = await contest(colony, step, plan, child, evaluation, wanted.rng)
         if decision is None and colony.watch.outdated(worker.name):
             decision = Reason.OUTDATED
+        if decision is None and not all(map(colony.population.fate.alive, proposal.parents)):
+            decision = Reason.PRUNED  # meanwhile, by a person
         commit = self._record(worker, step, proposal, tree, evaluation, decision)
         if decision is None and judging == "decides":
             met = await challenge(colony, step, replace(child, commit=commit), evaluation, wanted.rng)

@@ -40,7 +40,7 @@ class Teller:
             task=session.task.name,
             goal=session.task.goal.strip(),
             direction=session.task.direction,
-            stage=population.memory.stage,
+            stage=stage.text if (stage := population.decisions.stage) else "",
             guidance=self._guidance(receiver.commit, agent, definition),
             notes=tuple(line for _, text in population.memory.notes for line in text.splitlines()),
             evaluation=self.evaluation(receiver.commit, receiver.tree),
@@ -66,7 +66,7 @@ class Teller:
     def _guidance(self, commit: Oid, agent: str, definition: str) -> tuple[str, ...]:
         graph = self._session.population.phylogeny
         told = []
-        for guidance in self._session.population.memory.guidance.values():
+        for guidance in self._session.population.decisions.guidance:
             if guidance.agent and guidance.agent not in (agent, definition):
                 continue
             on = guidance.on

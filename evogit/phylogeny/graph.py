@@ -32,6 +32,10 @@ class Phylogeny:
     def __contains__(self, oid: object) -> bool:
         return oid in self._number
 
+    def __iter__(self) -> Iterator[Oid]:
+        """Every commit, parents before children."""
+        return iter(self._oids)
+
     def add(self, oid: Oid, parents: Sequence[Oid]) -> None:
         """Append a commit. Its parents must have been added before, or they count as outside."""
         if oid in self._number:
@@ -70,6 +74,17 @@ class Phylogeny:
     def ancestors(self, oid: Oid) -> set[Oid]:
         """The commit and all its ancestors."""
         return set(self._named(self._mask(self._number[oid])))
+
+    def descendants(self, oid: Oid) -> list[Oid]:
+        """The commit and all its descendants, parents before children."""
+        found = {self._number[oid]}
+        pending = list(found)
+        while pending:
+            for child in self._children.get(pending.pop(), ()):
+                if child not in found:
+                    found.add(child)
+                    pending.append(child)
+        return [self._oids[n] for n in sorted(found)]
 
     def is_ancestor(self, a: Oid, b: Oid) -> bool:
         """Whether `a` is an ancestor of `b`, or `b` itself."""

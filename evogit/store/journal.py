@@ -19,7 +19,9 @@ from evogit.store.objects import EMPTY_TREE, FILE, Identity, Objects
 from evogit.store.packs import TREE
 from evogit.values import Oid
 
-KINDS = frozenset({"founded", "evaluated", "attempted", "judged", "noted", "decided", "goal", "restarted", "verified"})
+KINDS = frozenset(
+    {"founded", "evaluated", "attempted", "judged", "noted", "decided", "goal", "seated", "restarted", "verified"}
+)
 
 
 @dataclass(frozen=True, order=True, slots=True)

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-COMMIT, TREE, BLOB = 1, 2, 3
+COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
 NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob"}
 
 

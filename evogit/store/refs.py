@@ -2,6 +2,8 @@
 
 refs/heads/evogit/<run>/<host>/<agent>     an agent's individual, moved by compare-and-swap
 refs/heads/evogit/<run>/promoted/<name>    promoted versions
+refs/heads/evogit/<run>/human/<name>       what people put there: adopted after evaluation
+refs/tags/evogit/<run>/<verb>/<anything>   decisions by plain Git: promote, exclusive, prune, restore, pin
 refs/evogit/<run>/journal/<writer>         one append-only branch per writer
 """
 
@@ -41,6 +43,20 @@ def journal(run: str, writer: str) -> str:
 
 def journals(run: str) -> str:
     return f"refs/evogit/{run}/journal/"
+
+
+def promoted(run: str, name: str) -> str:
+    return f"refs/heads/evogit/{run}/promoted/{name}"
+
+
+def people(run: str) -> str:
+    """Below it stand branches of people."""
+    return f"refs/heads/evogit/{run}/human/"
+
+
+def tags(run: str) -> str:
+    """Below it stand tags that are read as decisions."""
+    return f"refs/tags/evogit/{run}/"
 
 
 def agent_of(ref: str, run: str) -> tuple[str, str] | None:

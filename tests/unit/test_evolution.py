@@ -14,7 +14,8 @@ from evogit.cli.display import Board, Plain, clock, sparkline
 from evogit.evolution import events
 from evogit.evolution.allocation import Allocation, Rule
 from evogit.evolution.budget import Budget, Meter
-from evogit.evolution.population import VALIDATION, Population, fold, read_evaluation, write_evaluation
+from evogit.evolution.population import Population, fold, read_evaluation, write_evaluation
+from evogit.evolution.ranking import VALIDATION
 from evogit.evolution.selection import POLICIES, Individual, Plan, Scene, Settings, best_of
 from evogit.store.journal import Clock, Entry
 from evogit.values import Evaluation
