@@ -8,17 +8,21 @@ import typer
 
 from evogit import __version__
 from evogit.cli import (
+    adopt,
     best,
     catalog,
     checks,
     configure,
     credit,
+    decide,
     demo,
     export,
     found,
     graph,
+    guide,
     log,
     models,
+    review,
     run,
     show,
     stats,
@@ -68,6 +72,14 @@ app.command("credit")(credit.credit)
 app.command("bisect")(credit.bisect)
 app.command("best")(best.best)
 app.command("verify")(verify.verify)
+app.command("review")(review.review)
+app.command("promote")(decide.promote)
+app.command("prune")(decide.prune)
+app.command("restore")(decide.restore)
+app.command("pin")(decide.pin)
+app.command("adopt")(adopt.adopt)
+app.command("guide")(guide.guide)
+app.add_typer(guide.goal_app, name="goal")
 app.add_typer(tasks.app, name="tasks")
 app.command("agents")(catalog.agents)
 app.add_typer(models.app, name="models")

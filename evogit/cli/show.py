@@ -81,7 +81,7 @@ def show(
         print(f"\n--- {name}\n{text.rstrip()}")
     if patch and found.parents:
         sys.stdout.flush()
-        _git_diff(place, found.parents[0], commit)
+        print_diff(place, found.parents[0], commit)
 
 
 def _print_conversation(evidence: dict[str, str], revision: str, *, prompt: bool, reply: bool) -> None:
@@ -113,7 +113,7 @@ def diff(
     place = here(directory, run)
     from_commit = resolve(place, old or "base")
     to_commit = resolve(place, new or "best")
-    _git_diff(place, from_commit, to_commit)
+    print_diff(place, from_commit, to_commit)
 
 
 def resolve(place: Place, revision: str) -> str:
@@ -131,7 +131,7 @@ def resolve(place: Place, revision: str) -> str:
     return found
 
 
-def _git_diff(place: Place, old: str, new: str) -> None:
+def print_diff(place: Place, old: str, new: str) -> None:
     """Git's own diff, with the user's own colours and pager."""
     command = ["git", "--git-dir", str(place.repository.git_dir), "diff", old, new]
     if not sys.stdout.isatty():

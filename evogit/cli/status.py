@@ -37,6 +37,8 @@ def status(json: Json = False, directory: Directory = None, run: RunName = None)
         print(line)
     if found["tokens"]:
         print(f"models used {found['tokens']} tokens, cost {found['cost']:.4f} (evogit stats shows by whom)")
+    for line in decision_lines(found["decisions"]):
+        print(line)
     print("agents:")
     for agent in found["agents"]:
         print(f"  {agent['name']:<18}{agent['commit'][:10]}  {number(agent['score'])}")
@@ -77,6 +79,42 @@ def describe_run(place: Place, population: Population) -> dict[str, Any]:
         "tokens": sum(row["input"] + row["output"] for row in described["spent"]["model"].values()),
         "cost": sum(row["cost"] for row in described["spent"]["model"].values()),
         "notes": [text for _, text in population.memory.notes],
+        "decisions": describe_decisions(place, population),
         "guidance": [guidance.text for guidance in population.decisions.guidance],
         "seconds": (population.last - population.first) / 1000,
     }
+
+
+def describe_decisions(place: Place, population: Population) -> dict[str, Any]:
+    """What people decided and what holds of it, as JSON. `waiting`: tags that no running process has read yet."""
+    from evogit.evolution.decisions import as_rows
+    from evogit.evolution.tags import unread
+
+    decisions = population.decisions
+    standing = decisions.standing.items()
+    exclusive = decisions.exclusive
+    return {
+        "made": as_rows(decisions),
+        "promoted": {commit: said.name for commit, said in standing if said.fate == "promote"},
+        "pruned": [commit for commit, said in standing if said.fate == "prune"],
+        "pinned": [commit for commit, said in standing if said.pinned],
+        "adopted": [commit for commit, said in standing if said.fate == "adopt"],
+        "exclusive": exclusive.commit if exclusive else None,
+        "extinct": len(population.fate.extinct),
+        "goal_stage": len(decisions.stages),
+        "waiting": [name for name, _ in unread(place.objects(), place.run, decisions)],
+    }
+
+
+def decision_lines(found: dict[str, Any]) -> list[str]:
+    """What holds of people's decisions, a line where there is any."""
+    parts = [f"promoted {name} ({commit[:10]})" for commit, name in found["promoted"].items()]
+    parts += [
+        f"{verb} {', '.join(c[:10] for c in found[verb])}" for verb in ("pruned", "pinned", "adopted") if found[verb]
+    ]
+    parts += [f"everybody continues from {found['exclusive'][:10]}"] if found["exclusive"] else []
+    parts += [f"stage {found['goal_stage']} of the goal"] if found["goal_stage"] else []
+    lines = [f"decided: {'; '.join(parts)}"] if parts else []
+    if found["waiting"]:
+        lines.append(f"tags to be read by the next process: {', '.join(found['waiting'])}")
+    return lines

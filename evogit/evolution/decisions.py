@@ -33,6 +33,8 @@ class Decision:
     name: str = ""
     exclusive: bool = False
     tag: str = ""
+    revives: bool = False
+    """A restoration of what was extinct: it comes back. Else it only takes back what was said of the commit."""
     object: Oid = ""
     """What the tag's ref points at."""
     entry: Oid = ""
@@ -121,6 +123,7 @@ class Decisions:
                     str(data.get("name", "")),
                     bool(data.get("exclusive")),
                     str(data.get("tag", "")),
+                    bool(data.get("revives")),
                     str(data.get("object", "")),
                     entry.oid,
                 )
@@ -183,7 +186,8 @@ def standing_of(decisions: Iterable[Decision]) -> Standing:
             pinned = True
             fate = "restore" if fate == "prune" else fate
             continue
-        fate, exclusive = decision.verb, decision.exclusive
+        revived = decision.verb != "restore" or decision.revives or fate == "prune"
+        fate, exclusive = decision.verb if revived else "", decision.exclusive
         name = decision.name if decision.verb == "promote" else ""
         if decision.verb in ("prune", "restore"):
             pinned = False

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from evogit.errors import StoreError
+from evogit.evolution.decisions import Decisions
 from evogit.evolution.session import Session
 from evogit.store import refs
+from evogit.store.objects import Objects
 from evogit.store.tags import read_tag
 from evogit.values import Oid
 
@@ -18,20 +20,15 @@ VERBS = {"promote": "promote", "exclusive": "promote", "prune": "prune", "restor
 """The third part of a tag's name → the decision it says."""
 
 
-def waiting(session: Session) -> list[tuple[str, Oid]]:
-    """Tags of this run that no journal has yet, with what they point at: (name without ``refs/tags/``, object)."""
-    run, decisions = session.plan.run, session.population.decisions
-    found = []
-    for ref, oid in session.objects.refs(refs.tags(run)).items():
-        name = ref.removeprefix("refs/tags/")
-        if not decisions.read(name, oid):
-            found.append((name, oid))
-    return found
+def unread(objects: Objects, run: str, decisions: Decisions) -> list[tuple[str, Oid]]:
+    """Tags of a run that no journal has yet, with what they point at: (name without ``refs/tags/``, object)."""
+    named = ((ref.removeprefix("refs/tags/"), oid) for ref, oid in objects.refs(refs.tags(run)).items())
+    return [(name, oid) for name, oid in named if not decisions.read(name, oid)]
 
 
 def read_tags(session: Session, refused: set[tuple[str, Oid]]) -> Iterator[str]:
     """Write new tags into the session's journal. What cannot be read is said once, and added to `refused`."""
-    for name, oid in waiting(session):
+    for name, oid in unread(session.objects, session.plan.run, session.population.decisions):
         if (name, oid) in refused:
             continue
         complaint = _transcribe(session, name, oid)
@@ -68,6 +65,8 @@ def _transcribe(session: Session, name: str, oid: Oid) -> str:
     }
     if verb == "promote":
         data["name"] = refs.slug(name.split("/", 3)[-1])
+    if verb == "restore" and tag.commit in population.fate.extinct:
+        data["revives"] = True
     if word == "exclusive":
         data["exclusive"] = True
     subject = f"{word} {tag.commit[:10]} by {data['author']}: {tag.message or name}"

@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import Literal
 import git
 from filelock import FileLock, Timeout
 
-from evogit.errors import EvoGitError, RunBusy, StoreError
+from evogit.errors import EvoGitError, RunBusy, StoreError, UsageError
 from evogit.store import refs
 from evogit.store.objects import Identity, Objects
+from evogit.values import Oid
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,45 @@ def busy(repository: Repository, run: str) -> bool:
         except Timeout:
             return True
     return False
+
+
+def person(repository: Repository, now: int) -> Identity:
+    """Who decides here, as Git's configuration and environment say; `now` in seconds since 1970."""
+    with git.Repo(repository.git_dir) as found, found.config_reader() as reader:
+        actor = git.Actor.author(reader)
+    return Identity(actor.name or "somebody", actor.email or "somebody@evogit.invalid", now)
+
+
+def editor(repository: Repository) -> str:
+    """The person's editor as Git finds it: GIT_EDITOR, core.editor, VISUAL, EDITOR. A piece of shell.
+
+    Raises:
+        UsageError: there is none.
+    """
+    try:
+        return str(git.Git(str(repository.git_dir)).var("GIT_EDITOR"))
+    except git.CommandError as error:
+        raise UsageError("no editor is set. Type: export EDITOR=nano") from error
+
+
+def apply_patch(repository: Repository, tree: Oid, patch: bytes) -> Oid:
+    """The tree that ``git apply`` makes of `tree`, in an index of its own.
+
+    Raises:
+        UsageError: it does not apply, with Git's own words.
+    """
+    with tempfile.TemporaryDirectory(prefix="evogit-apply-") as folder:
+        shell = git.Git(str(repository.git_dir))
+        file = Path(folder) / "patch"
+        file.write_bytes(patch)
+        with shell.custom_environment(GIT_INDEX_FILE=str(Path(folder) / "index")):
+            shell.read_tree(tree)
+            try:
+                shell.apply("--cached", "--whitespace=nowarn", str(file))
+            except git.CommandError as error:
+                said = str(error.stderr).strip().removeprefix("stderr: ").strip("' \n")
+                raise UsageError(f"the patch does not apply: {said}") from error
+            return str(shell.write_tree())
 
 
 def repack(repository: Repository) -> str | None:

@@ -1,0 +1,192 @@
+"""`guide` the agents in words, and `goal`: what they work towards, stage by stage."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evogit.cli.decide import author
+from evogit.cli.editor import edited
+from evogit.cli.place import Directory, Json, Place, RunName, here, interactive, print_json
+from evogit.cli.show import resolve
+
+if TYPE_CHECKING:
+    from evogit.evolution.decisions import Guidance
+    from evogit.evolution.population import Population
+
+goal_app = typer.Typer(help="What the agents work towards, stage by stage.", rich_markup_mode=None)
+
+
+def guide(
+    text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="What to tell the agents.")] = None,
+    on: Annotated[
+        str | None, typer.Option(metavar="REV", help="Only for this version and what descends from it.")
+    ] = None,
+    agent: Annotated[str, typer.Option(metavar="A", help="Only for this agent, or all of this definition.")] = "",
+    listing: Annotated[bool, typer.Option("--list", help="List what was said.")] = False,
+    withdraw: Annotated[
+        str | None, typer.Option(metavar="ID", help="Take something back; --list shows the ids.")
+    ] = None,
+    json: Json = False,
+    directory: Directory = None,
+    run: RunName = None,
+) -> None:
+    """Tell the agents something; it goes into their prompts from now on.
+
+    Example: evogit guide "Prefer fewer lines over cleverness" --agent coder
+    """
+    from evogit.errors import UsageError
+    from evogit.evolution.session import sitting
+    from evogit.review import deciding
+
+    place = here(directory, run)
+    if sum((listing, withdraw is not None, text is not None)) > 1:
+        raise UsageError("one of TEXT, --list and --withdraw ID at a time")
+    if text is None and withdraw is None:
+        _list(place.population(), json=json)
+        return
+    with sitting(place.repository, place.run) as session:
+        if withdraw is not None:
+            taken = deciding.withdraw(session, withdraw, author=author(place))
+            said, document = f"withdrawn: {taken.text}", _row(taken, holds=False)
+        else:
+            about = resolve(place, on) if on else ""
+            if about and about not in session.population.phylogeny:
+                raise UsageError(f"{on}: no candidate of run {place.run!r}. Type: evogit log")
+            entry = deciding.guide(session, text or "", author=author(place), on=about, agent=agent)
+            given = next(g for g in session.population.decisions.guidance if g.entry == entry.oid)
+            said = f"said. Take it back: evogit guide --withdraw {entry.oid[:10]}"
+            document = _row(given, holds=True)
+    if json:
+        print_json(document)
+    else:
+        print(said)
+
+
+def _list(population: Population, *, json: bool) -> None:
+    decisions = population.decisions
+    if json:
+        print_json(
+            [_row(g, holds=True) for g in decisions.guidance] + [_row(g, holds=False) for g in decisions.withdrawn]
+        )
+        return
+    for guidance in decisions.guidance:
+        limits = [f"on {guidance.on[:10]}"] if guidance.on else []
+        limits += [f"to {guidance.agent}"] if guidance.agent else []
+        told = f" ({', '.join(limits)})" if limits else ""
+        print(f"{guidance.entry[:10]}  {guidance.text}{told}  — {guidance.author}")
+    if not decisions.guidance:
+        print('nothing was said yet, or all of it was withdrawn. Type: evogit guide "TEXT"')
+
+
+def _row(guidance: Guidance, *, holds: bool) -> dict[str, Any]:
+    return {
+        "id": guidance.entry,
+        "text": guidance.text,
+        "author": guidance.author,
+        "on": guidance.on or None,
+        "agent": guidance.agent or None,
+        "time": guidance.order[0].milliseconds / 1000,
+        "holds": holds,
+    }
+
+
+@goal_app.callback(invoke_without_command=True)
+def goal(
+    context: typer.Context,
+    history: Annotated[
+        bool, typer.Option("--history", help="All stages, with who opened them and who saw them.")
+    ] = False,
+    json: Json = False,
+    directory: Directory = None,
+    run: RunName = None,
+) -> None:
+    """Show what the agents work towards: the task's goal and the stage that holds now."""
+    if context.invoked_subcommand is not None:
+        return
+    from evogit.evolution.session import recorded_task
+
+    place = here(directory, run)
+    population = place.population()
+    task = recorded_task(place.objects(), population)
+    stages = _stages(place, population)
+    if json:
+        print_json({"goal": task.goal, "stages": stages})
+        return
+    print(task.goal.rstrip())
+    shown = stages if history else stages[-1:]
+    for stage in shown:
+        seen = f", seen by {stage['candidates']} candidates" if history else ""
+        print(f"\n--- stage {stage['stage']}, by {stage['author']}{seen}\n{stage['text']}")
+    if not stages:
+        print("\n(no stage was opened since; evogit goal edit opens one)")
+
+
+def _stages(place: Place, population: Population) -> list[dict[str, Any]]:
+    """The stages as JSON, with how many candidates saw each."""
+    from collections import Counter
+
+    from evogit.evolution.session import read_journals
+
+    seen: Counter[str] = Counter()
+    if population.decisions.stages:
+        for entry in read_journals(place.objects(), place.run, {}):
+            if entry.kind == "evaluated" and "decision" in entry.data:
+                seen[str(entry.data.get("goal", ""))] += 1
+    return [
+        {
+            "stage": number,
+            "text": stage.text,
+            "author": stage.author,
+            "time": stage.order[0].milliseconds / 1000,
+            "entry": stage.entry,
+            "candidates": seen[stage.entry[:10]],
+        }
+        for number, stage in enumerate(population.decisions.stages, 1)
+    ]
+
+
+@goal_app.command("edit")
+def goal_edit(
+    file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Read the text from FILE, or from standard input: -.")
+    ] = None,
+    json: Json = False,
+    directory: Directory = None,
+    run: RunName = None,
+) -> None:
+    """Open the next stage of the goal in $EDITOR; agents work towards it from their next prompt on.
+
+    Example: evogit goal edit --file stage-2.md
+    """
+    from evogit.errors import UsageError
+    from evogit.evolution.session import recorded_task, sitting
+    from evogit.review.deciding import set_goal
+
+    place = here(directory, run)
+    with sitting(place.repository, place.run) as session:
+        stage = session.population.decisions.stage
+        if file == "-":
+            text = sys.stdin.read()
+        elif file is not None:
+            try:
+                text = (place.directory / Path(file)).read_text()
+            except (OSError, UnicodeDecodeError) as error:
+                raise UsageError(f"{file}: cannot be read: {error}") from error
+        elif not interactive():
+            raise UsageError("no terminal for an editor here. Type: evogit goal edit --file FILE")
+        else:
+            before = stage.text if stage else recorded_task(session.objects, session.population).goal
+            saved = edited(place, {"goal.md": f"{before.strip()}\n".encode()})
+            if not saved:
+                raise UsageError("the editor saved nothing new; the goal is as it was")
+            text = saved["goal.md"].decode("utf-8", "replace")
+        entry = set_goal(session, text, author=author(place))
+        number = len(session.population.decisions.stages)
+    if json:
+        print_json({"stage": number, "entry": entry.oid})
+    else:
+        print(f"stage {number} is open; agents see it from their next prompt on")
