@@ -51,6 +51,8 @@ async def workbench(place: Place, session: Session, *, jobs: int = 0) -> AsyncIt
     from evogit.evolution.scoring import candidate_calls
     from evogit.review.verifying import Bench
 
+    # Trying sandboxes runs an event loop of its own.
+    chosen = await asyncio.to_thread(sandbox.choose, place.config.evaluation.sandbox)
     workshop = make_workshop(place, session.plan, session)
     chosen = await asyncio.to_thread(sandbox.choose, place.config.evaluation.sandbox)
 

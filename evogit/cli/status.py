@@ -79,10 +79,19 @@ def describe_run(place: Place, population: Population) -> dict[str, Any]:
         "tokens": sum(row["input"] + row["output"] for row in described["spent"]["model"].values()),
         "cost": sum(row["cost"] for row in described["spent"]["model"].values()),
         "notes": [text for _, text in population.memory.notes],
+        "guests": [guest(population, commit) for commit in population.guests()],
         "decisions": describe_decisions(place, population),
         "guidance": [guidance.text for guidance in population.decisions.guidance],
         "seconds": (population.last - population.first) / 1000,
     }
+
+
+def guest(population: Population, commit: str) -> dict[str, Any]:
+    """A version that a person keeps in the population, as JSON."""
+    tree = population.trees.get(commit)
+    evaluation = population.result(tree, population.epoch) if tree else None
+    said = population.decisions.of(commit)
+    return {"commit": commit, "fate": said.fate or "pin", "score": evaluation.score if evaluation else None}
 
 
 def describe_decisions(place: Place, population: Population) -> dict[str, Any]:
