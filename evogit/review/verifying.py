@@ -15,7 +15,7 @@ from evogit.catalog import Task, seal_digest, unsealed
 from evogit.errors import UsageError
 from evogit.evaluation.evaluator import Evaluator
 from evogit.evolution.ledger import write_calls
-from evogit.evolution.population import VALIDATION
+from evogit.evolution.ranking import VALIDATION
 from evogit.evolution.session import Session
 from evogit.review import intervals
 from evogit.review.intervals import Interval

@@ -252,7 +252,7 @@ def slow(tmp_path: Path) -> Path:
 def test_decisions_take_effect_in_a_running_process(slow: Path) -> None:
     with running(slow):
         best = said(slow, "best")["commit"]
-        said(slow, "prune", "best", "-m", "not like this")
+        said(slow, "prune", best, "-m", "not like this")
         until(lambda: not any(is_ancestor(slow, best, commit) for commit in agents(slow).values()))
         chosen = min(agents(slow).values())
         given = said(slow, "guide", "shorter")["id"]
@@ -281,7 +281,6 @@ def test_any_git_client_decides_by_tags_and_branches(slow: Path, tmp_path: Path)
     assert status(slow)["decisions"]["waiting"] == ["evogit/main/prune-it/typo", "evogit/main/prune/clever"]
     with running(slow):
         until(lambda: mine in status(slow)["decisions"]["adopted"])
-        until(lambda: said(slow, "best")["commit"] == mine)
         chosen = min(c for c in agents(slow).values() if c != mine)
         run_git("fetch", "--quiet", "origin", "refs/heads/evogit/*:refs/heads/evogit/*", cwd=other)
         run_git("tag", "evogit/main/promote/v2", chosen, cwd=other)
