@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pygit2
 import pygit2.enums
 import pytest
@@ -130,6 +131,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(home.cleanup)
     os.environ.update(hermetic_environment(Path(home.name)))
     sys.addaudithook(_no_network)
+    # A machine that is busy with something else is no reason to fail: Hypothesis measures wall-clock time by default.
+    hypothesis.settings.register_profile(
+        "evogit", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("evogit")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evogit.cli.place import Directory, Json, Place, RunName, here, number, print_json
+from evogit.cli.place import Directory, Json, Place, RunName, fitted, here, number, print_json
 from evogit.cli.selection import commit, history_of
 from evogit.cli.stats import table
 
@@ -118,10 +118,8 @@ def bisect(
     unknown = f", {found.unknown} of them not measured alike" if found.unknown else ""
     print(f"{metric} on the way to {history.oid(i)[:10]}: {found.steps} steps{unknown}")
     for row in rows:
-        print(
-            f"{row['commit'][:10]}  {number(row['before']):>12} → {number(row['after']):<12} "
-            f"{_signed(row['change']):>10}  {row['agent']:<14} {row['operator']:<12} {row['summary']}"
-        )
+        values = f"{number(row['before']):>12} → {number(row['after']):<12} {_signed(row['change']):>10}"
+        print(fitted(f"{row['commit'][:10]}  {values}  {row['agent']:<14} {row['operator']:<12} {row['summary']}"))
 
 
 def _asked(place: Place, run: str | None, revision: str | None) -> tuple[History, int]:
@@ -163,7 +161,7 @@ def _print_shares(history: History, i: int, rows: list[Share], files: int) -> No
         facts = history.facts(row.commit)
         who = "the start" if row.commit == history.base else f"{facts.agent:<14} {facts.operator:<12} {facts.summary}"
         sizes = f"{row.words:>5} words  {row.lines:>4} lines  {_signed(row.gain):>10}"
-        print(f"{history.oid(row.commit)[:10]}  {sizes}  {who}")
+        print(fitted(f"{history.oid(row.commit)[:10]}  {sizes}  {who}"))
     if len(rows) > KEPT:
         print(f"and {len(rows) - KEPT} more (all of them: --json)")
 
@@ -179,7 +177,7 @@ def _print_lines(place: Place, history: History, i: int, found: list[Line]) -> N
             print(path)
         facts = history.facts(line.commit)
         who = "the start" if line.commit == history.base else f"{facts.agent} {facts.operator}"
-        print(f"{history.oid(line.commit)[:10]}  {who:<28.28} {line.number:>5}  {text[line.number - 1]}")
+        print(fitted(f"{history.oid(line.commit)[:10]}  {who:<28.28} {line.number:>5}  {text[line.number - 1]}"))
 
 
 def _signed(value: float | None) -> str:

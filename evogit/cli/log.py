@@ -5,11 +5,14 @@ from __future__ import annotations
 import operator as compare
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evogit.cli.place import Directory, Json, RunName, here, number, print_json
+from evogit.cli.place import Directory, Json, RunName, fitted, here, number, print_json
+
+if TYPE_CHECKING:
+    from evogit.store.journal import Entry
 
 
 def log(
@@ -39,54 +42,60 @@ def log(
     from evogit.errors import UsageError
     from evogit.evolution.session import read_journals
 
-    conditions = [condition(text) for text in where or ()]
+    wanted = [condition(text) for text in where or ()]
     place = here(directory, run)
     entries = read_journals(place.objects(), place.run, {})
     if not entries:
         raise UsageError(f"no run {place.run!r} in this repository. Type: evogit run")
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for entry in reversed(entries):
-        data = entry.data
-        if entry.kind != "evaluated" or "decision" not in data:
+        if entry.kind != "evaluated" or "decision" not in entry.data:
             continue
-        if agent not in (None, data["agent"], data.get("definition")):
+        row = row_of(entry)
+        if agent not in (None, row["agent"], entry.data.get("definition")) or operator not in (None, row["operator"]):
             continue
-        if operator not in (None, data["operator"]) or status not in (None, data["decision"]):
-            continue
-        row = {
-            "commit": entry.candidate,
-            "score": data.get("score"),
-            "decision": data["decision"],
-            "status": data["status"],
-            "agent": data["agent"],
-            "host": data["host"],
-            "operator": data["operator"],
-            "model": data.get("model", ""),
-            "epoch": data.get("epoch", 0),
-            "step": data.get("step"),
-            "seconds": data.get("seconds"),
-            "parents": data["parents"],
-            "summary": data["summary"],
-            "metrics": data.get("metrics", {}),
-            "milliseconds": entry.clock.milliseconds,
-        }
-        if not all(holds(row) for holds in conditions):
-            continue
-        rows.append(row)
+        if status in (None, row["decision"]) and all(holds(row) for holds in wanted):
+            rows.append(row)
         if len(rows) == limit:
             break
-    if json:
-        for row in rows:
-            print_json(row)
-        return
     for row in rows:
-        print(
-            f"{row['commit'][:10]}  {number(row['score']):>12}  {row['decision']:<10} {row['agent']:<14} "
-            f"{row['operator']:<12} {row['summary']}"
-        )
+        if json:
+            print_json(row)
+        else:
+            print(fitted(_line(row)))
 
 
-Holds = Callable[[Mapping[str, Any]], bool]
+Row = Mapping[str, Any]
+
+
+def row_of(entry: Entry) -> Row:
+    """One candidate as ``log --json`` has it."""
+    data = entry.data
+    return {
+        "commit": entry.candidate,
+        "score": data.get("score"),
+        "decision": data["decision"],
+        "status": data["status"],
+        "agent": data["agent"],
+        "host": data["host"],
+        "operator": data["operator"],
+        "model": data.get("model", ""),
+        "epoch": data.get("epoch", 0),
+        "step": data.get("step"),
+        "seconds": data.get("seconds"),
+        "parents": data["parents"],
+        "summary": data["summary"],
+        "metrics": data.get("metrics", {}),
+        "milliseconds": entry.clock.milliseconds,
+    }
+
+
+def _line(row: Row) -> str:
+    head = f"{row['commit'][:10]}  {number(row['score']):>12}  {row['decision']:<10}"
+    return f"{head} {row['agent']:<14} {row['operator']:<12} {row['summary']}"
+
+
+Holds = Callable[[Row], bool]
 
 _SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
     "<=": compare.le, ">=": compare.ge, "!=": compare.ne, "==": compare.eq, "<": compare.lt, ">": compare.gt,
@@ -113,7 +122,7 @@ def condition(text: str) -> Holds:
     if sign == "~":
         raise UsageError(f"--where {text!r}: ~ asks for a part of a text; the texts are {', '.join(sorted(_TEXTS))}")
 
-    def holds(row: Mapping[str, Any]) -> bool:
+    def holds(row: Row) -> bool:
         value = row[field] if field in _NUMBERS else row["metrics"].get(field.removeprefix("metrics."))
         return value is not None and _SIGNS[sign](float(value), number)
 

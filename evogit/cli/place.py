@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -87,6 +88,15 @@ def print_json(value: Any) -> None:
 
 def interactive() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def fitted(text: str) -> str:
+    """`text`, which holds a repository's, as one line that controls no terminal; on one it is cut to its width."""
+    from evogit.phylogeny.formats.text import line
+    from evogit.phylogeny.smartlog import cut
+
+    found = line(text)
+    return cut(found, shutil.get_terminal_size().columns, "…") if sys.stdout.isatty() else found
 
 
 def number(value: float | None) -> str:

@@ -220,15 +220,21 @@ def _width(mark: str) -> int:
     return 2 if unicodedata.east_asian_width(mark) in ("W", "F") else 1
 
 
+def cut(text: str, wide: int, more: str) -> str:
+    """`text`, or as much of it as leaves room for `more` in `wide` terminal cells."""
+    if cell_width(text) <= wide:
+        return text
+    room, kept = wide - len(more), ""
+    for mark in text:
+        room -= _width(mark)
+        if room < 0:
+            break
+        kept += mark
+    return kept + more
+
+
 def _padded(text: str, wide: int, glyphs: Glyphs) -> str:
-    if cell_width(text) > wide:
-        room, cut = wide - len(glyphs.more), ""
-        for mark in text:
-            room -= _width(mark)
-            if room < 0:
-                break
-            cut += mark
-        text = cut + glyphs.more
+    text = cut(text, wide, glyphs.more)
     return text + " " * (wide - cell_width(text))
 
 

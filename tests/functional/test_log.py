@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from evogit.cli.log import condition
 from evogit.errors import UsageError
+from evogit.store.journal import Journal
+from evogit.store.repository import find
 from tests.functional.test_exports import evogit
 
 ROW = {
@@ -51,3 +54,19 @@ def test_the_log_keeps_what_matches(repo: Path) -> None:
     assert [json.loads(line) for line in some] == expected
     assert 0 < len(expected) < len(rows)
     assert evogit("log", "--where", "score", at=repo).returncode == 2
+
+
+def test_what_a_candidate_says_controls_no_terminal(repo: Path) -> None:
+    objects = find(repo).objects()
+    head = objects.resolve("HEAD") or ""
+    journal = Journal(objects, "main", "w-0", lambda: 1_750_000_000_000)
+    data: dict[str, Any] = {"status": "ok", "score": 1.0, "digest": "D", "tree": objects.commit(head).tree, "step": 0}
+    data |= {"agent": "a", "definition": "a", "host": "h", "operator": "o", "parents": [], "decision": "accepted"}
+    journal.append("founded", "f", {"digest": "D", "direction": "maximize", "task": "t"}, candidate=head)
+    journal.append("evaluated", "e", data | {"summary": "one\n\x1b[31mtwo\u202e"}, candidate=head)
+    journal.publish()
+    said = evogit("log", at=repo).stdout.decode()
+    assert said.count("\n") == 1
+    assert "\x1b" not in said
+    assert "\u202e" not in said
+    assert json.loads(evogit("log", "--json", at=repo).stdout)["summary"] == "one\n\x1b[31mtwo\u202e"
