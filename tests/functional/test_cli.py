@@ -31,7 +31,7 @@ def ran(repo: Path) -> Path:
     """A repository with a finished run of 15 candidates."""
     made = evogit("init", "--goal", "Answer 42", "--command", "python bench.py", "--evolve", "src/*.py", at=repo)
     assert made.returncode == 0, made.stderr
-    done = evogit("run", "--candidates", "15", "--agents", "tinker:3", "--seed", "1", "-q", at=repo)
+    done = evogit("run", "--candidates", "15", "--agents", "tinker:3", "--seed", "1", "--deterministic", "-q", at=repo)
     assert done.returncode == 0, done.stderr
     return repo
 
