@@ -15,6 +15,7 @@ from evogit.catalog import Task, load_task_folder
 from evogit.errors import SandboxError
 from evogit.evaluation import sandbox
 from evogit.evaluation.evaluator import Evaluator
+from evogit.evaluation.inside.kernel import landlock_abi
 from evogit.evaluation.sandbox import Sandbox
 from evogit.evaluation.trying import Trees
 from evogit.values import Evaluation
@@ -330,3 +331,125 @@ def test_nobody_gets_more_than_was_earned(tmp_path: Path, name: sandbox.Tier, ki
     for what, evaluation in zip(CHEATS, found, strict=True):
         assert evaluation.score in (None, 0.0, 1.0), (what, evaluation)
         assert evaluation.ok or evaluation.feedback.strip() or evaluation.stderr.strip(), (what, evaluation)
+
+
+# The baseline is measured after the candidate: whoever still runs then slows it down.
+BASELINE = """
+def evaluate(folder, candidate):
+    candidate.call("program.py:solve", 1)
+    candidate.restart()
+    called = alone(candidate)
+    candidate.run(["python", "-c", "import program; program.solve(1)"], environment={"PYTHONPATH": "."})
+    return {"score": float(called and alone(candidate))}
+
+def alone(candidate):
+    first, second = (candidate.run(["sh", "-c", f"sleep {wait}; cat $TMPDIR/beat"]).output for wait in (0, 0.3))
+    assert first
+    return first == second
+"""
+SLOW = """
+import os, signal, time
+def solve(x):
+    place = os.environ["TMPDIR"] + "/beat"
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        while True:
+            with open(place + ".new", "w") as file: file.write(str(time.monotonic_ns()))
+            os.rename(place + ".new", place)
+            if os.fork() == 0: time.sleep(0.01); os._exit(0)
+    while not os.path.exists(place): time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize("name", TIERS)
+def test_nobody_slows_down_what_is_measured_beside(tmp_path: Path, name: sandbox.Tier) -> None:
+    if name == "landlock" and landlock_abi() < 6:
+        pytest.skip("before Linux 6.12, Landlock cannot end single processes, as docs/tasks.md says")
+    task = make_task(tmp_path / "task", BASELINE, 'function = "judge.py:evaluate"')
+    (found,) = score(task, probed(name), tmp_path / "s", SLOW)
+    assert found.score == 1.0, found
+
+
+def test_plain_data_passes_and_comes_back_as_it_was(tmp_path: Path) -> None:
+    """Each value there and back through another process; what is no plain data is told, and the next call works."""
+    judge = r"""
+import math
+import numpy as np
+
+def evaluate(folder, candidate):
+    back = lambda value: candidate.call("program.py:same", value)
+    tables = [], (1, [2, ("3",)]), {1: {"a": b"b"}}
+    for value in (None, True, 3, 2**80, -0.5, math.inf, "\u00e9\x00", b"\x00\xff", *tables):
+        got = back(value)
+        assert got == value and type(got) is type(value), (value, got)
+    for array in (np.arange(6.0).reshape(2, 3)[:, ::2], np.array(5), np.zeros((0, 3), "i2"), np.array([1j, True])):
+        got = back(array)
+        assert type(got) is np.ndarray and got.dtype == array.dtype and np.array_equal(got, array), (array, got)
+        assert got.flags.writeable
+    assert type(back(np.float64(1.5))) is float and type(back(np.arange(3).view(Sub))) is np.ndarray
+    for wrong in ("object()", "{1, 2}", "[[0] * 3, object]", "np.array([object()])", "nested(2000)"):
+        try:
+            candidate.call("program.py:make", wrong)
+        except candidate.Failed as error:
+            assert "cannot pass" in str(error), error
+        else:
+            raise AssertionError(wrong)
+    try:
+        candidate.call("program.py:make", "[][1]")
+    except candidate.Failed as error:
+        assert "IndexError" in str(error) and "program.py" in str(error) and "attendant" not in str(error), error
+    try:
+        candidate.call("program.py:wait", deadline=0.2)
+    except candidate.Timeout:
+        pass
+    candidate.define("driver", "def twice(x):\n    from program import same\n    return 2 * same(x)\n")
+    assert candidate.call("driver:twice", 4) == 8
+    candidate.restart()
+    assert candidate.call("driver:twice", 5) == 10
+    done = candidate.run(["python", "-c", "import sys; print(sys.stdin.read()[::-1]); sys.exit(3)"], input=b"abc")
+    assert (done.status, done.text) == (3, "cba\n") and done.seconds > 0, done
+    for command, kind in ((["no-such-program"], candidate.Failed), (["sleep", "60"], candidate.Timeout)):
+        try:
+            candidate.run(command, deadline=0.2)
+        except kind:
+            continue
+        raise AssertionError(command)
+    return 1
+
+class Sub(np.ndarray):
+    pass
+"""
+    program = (
+        "import time\nimport numpy as np\n\ndef same(x):\n    return x\n\ndef make(text):\n    return eval(text)\n\n"
+        "def nested(n):\n    x = []\n    for _ in range(n): x = [x]\n    return x\n\ndef wait():\n    time.sleep(60)\n"
+    )
+    task = make_task(tmp_path / "task", judge, 'function = "judge.py:evaluate"\npreload = ["numpy"]')
+    (found,) = score(task, sandbox.choose(), tmp_path / "s", program)
+    assert found.score == 1.0, found
+
+
+def test_a_task_of_both_kinds_shows_each_stage_what_it_may_see(tmp_path: Path) -> None:
+    """A command has the judge's files in its folder, the candidate apart has not, whichever comes first."""
+    judge = (
+        "def evaluate(folder, candidate):\n"
+        "    return float(candidate.run(['sh', '-c', 'ls; cat expected.txt']).text.split() == ['program.py'])\n"
+    )
+    stages = (
+        '[[evaluation.stages]]\nname = "tests"\ncommand = ["python", "tests.py"]\nthreshold = 1\n'
+        '[[evaluation.stages]]\nname = "apart"\nfunction = "judge.py:evaluate"\n'
+    )
+    folder = tmp_path / "task"
+    make_task(folder, judge, 'command = ["true"]')
+    (folder / "task.toml").write_text(f'direction = "maximize"\nevolve = ["*.py"]\n{stages}')
+    (folder / "expected.txt").write_text("49")
+    (folder / "tests.py").write_text(
+        "import json, os\nright = sorted(os.listdir('.')) == ['expected.txt', 'judge.py', 'program.py', 'tests.py']\n"
+        "json.dump({'score': float(right)}, open(os.environ['EVOGIT_RESULT'], 'w'))\n"
+    )
+    for chosen in map(probed, TIERS):
+        found = score(load_task_folder(folder), chosen, tmp_path / "s", BAD, HONEST, BAD)
+        assert [each.score for each in found] == [1.0, 1.0, 1.0], found

@@ -129,6 +129,36 @@ def test_what_knows_the_training_inputs_is_exposed_by_the_holdout(project: Path)
     assert "does NOT hold" in done.stdout
 
 
+APART = """
+import json
+from pathlib import Path
+
+def evaluate(folder, candidate):
+    inputs = json.loads((Path(__file__).parent / "unseen.json").read_text())
+    return float(sum(candidate.call("program.py:square", x) == x * x for x in inputs))
+"""
+# What fools a judge that lets its candidate into its own process, however often it measures.
+FOOLS = {
+    "patches the judge": "import builtins\nbuiltins.sum = lambda *a: 1e9\n" + START,
+    "changes what it is asked": (
+        "import sys\ndef square(x):\n    frame = sys._getframe(1)\n    while 'inputs' not in frame.f_locals:\n"
+        "        frame = frame.f_back\n    frame.f_locals['inputs'][:] = [2] * 4\n    return x * x\n"
+    ),
+    "equals everything": (
+        "class Yes:\n    def __eq__(self, other):\n        return True\ndef square(x):\n    return Yes()\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FOOLS)
+def test_what_fools_a_careless_judge_is_exposed_by_a_careful_holdout(project: Path, what: str) -> None:
+    (project / ".evogit/tasks/squares/holdout/judge.py").write_text(APART)
+    code, found = verified(project, claimed(project, FOOLS[what]))
+    assert found["claims"][0]["claimed"] >= 4.0
+    assert found["claims"][0]["holds"], "the judge is fooled every time"
+    assert (code, found["holdout"]["holds"]) == (1, False), found
+
+
 @pytest.mark.parametrize(("code", "score"), [(START, 4.0), ("import nothing_there\n", 2.0)])
 def test_a_false_claim_does_not_hold(project: Path, code: str, score: float) -> None:
     found, told = verified(project, claimed(project, code, score))
