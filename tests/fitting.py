@@ -87,6 +87,6 @@ def status(at: Path) -> dict[str, Any]:
 
 def objects_with(at: Path, text: str) -> list[str]:
     """Objects of the repository, and files beside them, that hold `text`."""
-    listed = run_git("cat-file", "--batch-check", "--batch-all-objects", cwd=at).splitlines()
-    found = [line.split()[0] for line in listed if text in run_git("cat-file", "-p", line.split()[0], cwd=at)]
+    command = ["git", "-C", str(at), "cat-file", "--batch-all-objects", "--batch"]
+    found = ["an object"] if text.encode() in subprocess.run(command, check=True, capture_output=True).stdout else []
     return found + [str(p) for p in at.rglob("*") if p.is_file() and text.encode() in p.read_bytes()]

@@ -238,7 +238,7 @@ def make_workshop(place: Place, plan: Plan, session: Session) -> Workshop:
     from evogit.errors import UsageError
     from evogit.models.desk import Desk
     from evogit.models.openai import connect
-    from evogit.variation.making import Workshop
+    from evogit.variation.making import Workshop, secrets_of
 
     tables = place.config.models
     names = sorted({name for agent, count in plan.agents if count and agent.asks_a_model for name in agent.models})
@@ -249,10 +249,14 @@ def make_workshop(place: Place, plan: Plan, session: Session) -> Workshop:
                 f"task {session.task.name!r} lets its programs ask model {broker!r}; configure [models.{broker}]"
             )
         names.append(broker)
-    chats = {name: connect(name, tables[name], os.environ) for name in names}
+    environ = dict(os.environ)
+    chats = {name: connect(name, tables[name], environ) for name in names}
+    # From here on nothing that this process starts, Git included, inherits a key.
+    for name in secrets_of([agent for agent, _ in plan.agents], tables):
+        os.environ.pop(name, None)
     repository = place.repository
     hidden = tuple(filter(None, (repository.root, repository.git_dir)))
-    return Workshop(Desk(chats, tables, time.monotonic), session.editable, os.environ, hidden)
+    return Workshop(Desk(chats, tables, time.monotonic), session.editable, environ, hidden)
 
 
 def find_task(place: Place) -> Task | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -51,6 +52,9 @@ async def converse(
             raise Fruitless(str(error), reason, (*calls, error.call), evidence) from error
         except ModelError as error:
             raise Fruitless(str(error), Reason.UNANSWERED, tuple(calls), evidence) from error
+        except asyncio.CancelledError:
+            desk.lost += calls  # the turns before this one were paid for too
+            raise
         calls.append(call)
         evidence["reply.md"] = reply.text.encode("utf-8", "replace")
         try:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from evogit.catalog import Agent
+from evogit.config import ModelTable
 from evogit.errors import DefinitionError
 from evogit.models.desk import Desk
-from evogit.variation.command import Command
+from evogit.variation.command import Command, program_of
 from evogit.variation.cross import Cross
 from evogit.variation.lines import Lines
 from evogit.variation.model import Mutate
 from evogit.variation.numbers import Numbers
+from evogit.variation.program import HELD_SECRET
 from evogit.variation.request import Variation
 from evogit.variation.syntax import Syntax
 
@@ -62,3 +64,12 @@ def make(agent: Agent, workshop: Workshop | None = None) -> Variation:
     raise DefinitionError(
         agent.source or agent.name, "operator", f"{agent.operator} serves other agents; it makes no child"
     )
+
+
+def secrets_of(agents: Iterable[Agent], tables: Mapping[str, ModelTable]) -> set[str]:
+    """Names of the environment variables that hold a model's key, or a secret that a coding program is given."""
+    found = {"OPENAI_API_KEY"} | {table.api_key_env for table in tables.values() if table.api_key_env}
+    for agent in agents:
+        if agent.operator == "command":
+            found |= {name for name in program_of(agent).environment if HELD_SECRET.search(name)}
+    return found
