@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from evogit.evolution.decisions import Guidance
     from evogit.evolution.population import Population
 
-goal_app = typer.Typer(help="What the agents work towards, stage by stage.", rich_markup_mode=None)
-
 
 def guide(
     text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="What to tell the agents.")] = None,
@@ -94,22 +92,42 @@ def _row(guidance: Guidance, *, holds: bool) -> dict[str, Any]:
     }
 
 
-@goal_app.callback(invoke_without_command=True)
 def goal(
-    context: typer.Context,
-    history: Annotated[
-        bool, typer.Option("--history", help="All stages, with who opened them and who saw them.")
-    ] = False,
+    action: Annotated[
+        str | None, typer.Argument(metavar="[edit]", help="Open the next stage in $EDITOR.", show_default=False)
+    ] = None,
+    file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="With edit: read the text from FILE, or from standard input: -.")
+    ] = None,
+    history: Annotated[bool, typer.Option("--history", help="All stages, with who opened and who saw them.")] = False,
     json: Json = False,
     directory: Directory = None,
     run: RunName = None,
 ) -> None:
-    """Show what the agents work towards: the task's goal and the stage that holds now."""
-    if context.invoked_subcommand is not None:
-        return
-    from evogit.evolution.session import recorded_task
+    """Show what the agents work towards, or open the next stage of it: they see it from their next prompt on.
+
+    Examples:
+
+      evogit goal --history
+
+      evogit goal edit --file stage-2.md
+    """
+    from evogit.errors import UsageError
 
     place = here(directory, run)
+    if action == "edit":
+        _edit(place, file, json=json)
+    elif action is not None:
+        raise UsageError(f"evogit goal knows only edit, not {action!r}. Type: evogit goal edit --file FILE")
+    elif file is not None:
+        raise UsageError("--file goes with edit. Type: evogit goal edit --file FILE")
+    else:
+        _show(place, history=history, json=json)
+
+
+def _show(place: Place, *, history: bool, json: bool) -> None:
+    from evogit.evolution.session import recorded_task
+
     population = place.population()
     task = recorded_task(place.objects(), population)
     stages = _stages(place, population)
@@ -117,8 +135,7 @@ def goal(
         print_json({"goal": task.goal, "stages": stages})
         return
     print(task.goal.rstrip())
-    shown = stages if history else stages[-1:]
-    for stage in shown:
+    for stage in stages if history else stages[-1:]:
         seen = f", seen by {stage['candidates']} candidates" if history else ""
         print(f"\n--- stage {stage['stage']}, by {stage['author']}{seen}\n{stage['text']}")
     if not stages:
@@ -149,24 +166,11 @@ def _stages(place: Place, population: Population) -> list[dict[str, Any]]:
     ]
 
 
-@goal_app.command("edit")
-def goal_edit(
-    file: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Read the text from FILE, or from standard input: -.")
-    ] = None,
-    json: Json = False,
-    directory: Directory = None,
-    run: RunName = None,
-) -> None:
-    """Open the next stage of the goal in $EDITOR; agents work towards it from their next prompt on.
-
-    Example: evogit goal edit --file stage-2.md
-    """
+def _edit(place: Place, file: str | None, *, json: bool) -> None:
     from evogit.errors import UsageError
     from evogit.evolution.session import recorded_task, sitting
     from evogit.review.deciding import set_goal
 
-    place = here(directory, run)
     with sitting(place.repository, place.run) as session:
         stage = session.population.decisions.stage
         if file == "-":

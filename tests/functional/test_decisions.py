@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,23 +17,43 @@ from typing import Any
 
 import pytest
 
+from evogit.cli.main import run
 from tests.conftest import run_git
-from tests.functional.test_engine import EVALUATE, evogit, project, status
+from tests.functional.test_engine import EVALUATE, project
+from tests.functional.test_engine import evogit as evolve
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("finished") / "p"
+    root.mkdir()
+    project(root)
+    evolve(root, "run", "--candidates", "120", "--seed", "1", "--quiet")
+    return root
 
 
 @pytest.fixture
-def ran(tmp_path: Path) -> Path:
+def ran(finished: Path, tmp_path: Path) -> Path:
     """A repository with a finished run of 120 candidates."""
-    root = tmp_path / "p"
-    root.mkdir()
-    project(root)
-    evogit(root, "run", "--candidates", "120", "--seed", "1", "--quiet")
-    return root
+    return Path(shutil.copytree(finished, tmp_path / "p", symlinks=True))
+
+
+def evogit(at: Path, *arguments: str, code: int = 0) -> str:
+    """One command line in this process; what it prints."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        ended = run([arguments[0], "-C", str(at), *arguments[1:]])
+    assert ended == code, f"{arguments}: {ended}\n{out.getvalue()}\n{err.getvalue()}"
+    return out.getvalue() if code == 0 else err.getvalue() or out.getvalue()
 
 
 def said(at: Path, *arguments: str, code: int = 0) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(evogit(at, *arguments, "--json", code=code))
     return found
+
+
+def status(at: Path) -> dict[str, Any]:
+    return said(at, "status")
 
 
 def agents(at: Path) -> dict[str, str]:
@@ -64,7 +86,7 @@ def test_promote_marks_a_branch_and_is_taken_back(ran: Path) -> None:
 def test_promoted_versions_become_parents_more_often(ran: Path) -> None:
     chosen = min(agents(ran).values())
     evogit(ran, "promote", chosen)
-    evogit(ran, "run", "--candidates", "60", "--seed", "2", "--quiet")
+    evolve(ran, "run", "--candidates", "60", "--seed", "2", "--quiet")
     children = [row for row in rows(ran) if row["parents"] and row["parents"][0] == chosen]
     assert len(children) >= 20
 
@@ -79,7 +101,7 @@ def test_a_pruned_line_dies_and_its_agents_go_to_living_relatives(ran: Path) -> 
     gone = {name for name, commit in agents(ran).items() if is_ancestor(ran, best["commit"], commit)}
     assert {name.partition("/")[2] for name in outcome["moving"]} == gone
     assert said(ran, "best")["commit"] != best["commit"]
-    evogit(ran, "run", "--candidates", "80", "--seed", "2", "--quiet")
+    evolve(ran, "run", "--candidates", "80", "--seed", "2", "--quiet")
     assert not any(is_ancestor(ran, best["commit"], commit) for commit in agents(ran).values())
     assert said(ran, "best")["commit"] != best["commit"]
     later = rows(ran)
@@ -94,12 +116,12 @@ def test_a_pruned_line_dies_and_its_agents_go_to_living_relatives(ran: Path) -> 
 def test_a_pruned_version_is_restored_after_git_gc(ran: Path) -> None:
     best = said(ran, "best")["commit"]
     evogit(ran, "prune", "best")
-    evogit(ran, "run", "--candidates", "20", "--seed", "2", "--quiet")
+    evolve(ran, "run", "--candidates", "20", "--seed", "2", "--quiet")
     run_git("reflog", "expire", "--expire=now", "--all", cwd=ran)
     run_git("gc", "--quiet", "--prune=now", cwd=ran)
     evogit(ran, "restore", best, "-m", "it was right after all")
     assert said(ran, "best")["commit"] == best
-    evogit(ran, "run", "--candidates", "60", "--seed", "3", "--quiet")
+    evolve(ran, "run", "--candidates", "60", "--seed", "3", "--quiet")
     assert any(row["parents"][:1] == [best] for row in rows(ran)[:80])
     assert "clean" in evogit(ran, "fsck")
 
@@ -118,7 +140,7 @@ def test_an_exclusive_promotion_is_followed_by_everybody(ran: Path) -> None:
     chosen = min(agents(ran).values())
     outcome = said(ran, "promote", chosen, "--exclusive")
     assert len(outcome["moving"]) == len([c for c in agents(ran).values() if not is_ancestor(ran, chosen, c)])
-    evogit(ran, "run", "--candidates", "40", "--seed", "2", "--quiet")
+    evolve(ran, "run", "--candidates", "40", "--seed", "2", "--quiet")
     assert all(is_ancestor(ran, chosen, commit) for commit in agents(ran).values())
     assert "clean" in evogit(ran, "fsck")
 
@@ -128,7 +150,7 @@ def test_a_pinned_version_stays_after_its_agents_have_left(ran: Path) -> None:
     left = next(p for row in rows(ran) for p in row["parents"] if p not in standing)
     evogit(ran, "pin", left, "-m", "another idea")
     evogit(ran, "promote", min(agents(ran).values()), "--exclusive")
-    evogit(ran, "run", "--candidates", "30", "--seed", "4", "--quiet")
+    evolve(ran, "run", "--candidates", "30", "--seed", "4", "--quiet")
     assert left in [guest["commit"] for guest in status(ran)["guests"]]
     assert status(ran)["decisions"]["pinned"] == [left]
     evogit(ran, "restore", left)
@@ -144,7 +166,7 @@ def test_guidance_and_goals_are_on_record(ran: Path) -> None:
     (ran / "stage-2.md").write_text("Compute 3x + 7 in one line.\n")
     assert said(ran, "goal", "edit", "--file", "stage-2.md")["stage"] == 1
     assert "as it was" in evogit(ran, "goal", "edit", "--file", "stage-2.md", code=2)
-    evogit(ran, "run", "--candidates", "10", "--seed", "2", "--quiet")
+    evolve(ran, "run", "--candidates", "10", "--seed", "2", "--quiet")
     shown = said(ran, "goal", "--history")
     assert shown["goal"] == "Compute 3x + 7.\n"
     assert [(s["text"], s["author"], s["candidates"]) for s in shown["stages"]] == [
@@ -194,7 +216,7 @@ def test_a_person_adopts_a_commit_a_branch_and_a_patch(ran: Path) -> None:
     assert run_git("log", "-1", "--format=%an %s", found["commit"], cwd=ran) == "Ada Author Apply a patch"
     assert "does not apply" in evogit(ran, "adopt", "my.patch", "--onto", found["commit"], code=2)
     assert "neither" in evogit(ran, "adopt", "no-such-thing", code=2)
-    evogit(ran, "run", "--candidates", "60", "--seed", "2", "--quiet")
+    evolve(ran, "run", "--candidates", "60", "--seed", "2", "--quiet")
     assert any(set(row["parents"]) & {commit, found["commit"]} for row in rows(ran)[:60])
     assert run_git("status", "--porcelain", "--untracked-files=no", cwd=ran) == ""
     assert "clean" in evogit(ran, "fsck")
@@ -212,23 +234,20 @@ def test_a_commit_that_fails_is_not_adopted(ran: Path) -> None:
 
 
 @contextlib.contextmanager
-def running(at: Path) -> Iterator[subprocess.Popen[str]]:
+def running(at: Path) -> Iterator[None]:
     """A run in the background that goes on until the block ends; it must end well."""
     command = [sys.executable, "-m", "evogit", "-C", str(at), "run", "--json", "--seconds", "170"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        assert any('"started"' in line for line in iter(process.stdout.readline, ""))
-        drain = subprocess.Popen(["cat"], stdin=process.stdout, stdout=subprocess.DEVNULL)
-        yield process
-        assert process.poll() is None, "the run ended by itself"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 130
-        drain.wait(timeout=10)
-        assert process.stderr is not None
-        assert "Traceback" not in process.stderr.read()
-    finally:
-        process.kill()
+    log, errors = at.parent / "run.log", at.parent / "run.err"
+    with log.open("w") as out, errors.open("w") as err, subprocess.Popen(command, stdout=out, stderr=err) as process:
+        try:
+            until(lambda: '"started"' in log.read_text())
+            yield
+            assert process.poll() is None, errors.read_text()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=60) == 130
+            assert "Traceback" not in errors.read_text()
+        finally:
+            process.kill()
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -245,7 +264,7 @@ def slow(tmp_path: Path) -> Path:
     root = tmp_path / "slow"
     root.mkdir()
     project(root, evaluate="import time\n" + EVALUATE.replace("space = {}", "space = {}; time.sleep(0.1)"))
-    evogit(root, "run", "--candidates", "40", "--seed", "1", "--quiet")
+    evolve(root, "run", "--candidates", "40", "--seed", "1", "--quiet")
     return root
 
 
