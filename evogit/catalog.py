@@ -116,12 +116,17 @@ def _agent_files(root: Path | None) -> dict[str, Path]:
     return {path.stem: path for folder in _places("agents", root) for path in folder.glob("*.md")}
 
 
-def _places(kind: str, root: Path | None) -> list[Path]:
-    """Folders to look in; a later one wins over an earlier one."""
+def builtin(kind: str) -> Path:
+    """The folder of built-in tasks or agents, which also holds what candidates must not read: what judges expect."""
     package = Path(__file__).parent
     # An editable install has no `_builtin`; in site-packages a sibling called `tasks` would be a stranger's.
     checkout = (package.parent / "pyproject.toml").is_file()
-    places = [package.parent / kind if checkout else package / "_builtin" / kind]
+    return package.parent / kind if checkout else package / "_builtin" / kind
+
+
+def _places(kind: str, root: Path | None) -> list[Path]:
+    """Folders to look in; a later one wins over an earlier one."""
+    places = [builtin(kind)]
     if root is not None:
         places.append(root / ".evogit" / kind)
     return [place for place in places if place.is_dir()]

@@ -235,6 +235,7 @@ def make_workshop(place: Place, plan: Plan, session: Session) -> Workshop:
     import os
     import time
 
+    from evogit.catalog import builtin
     from evogit.errors import UsageError
     from evogit.models.desk import Desk
     from evogit.models.openai import connect
@@ -255,7 +256,7 @@ def make_workshop(place: Place, plan: Plan, session: Session) -> Workshop:
     for name in secrets_of([agent for agent, _ in plan.agents], tables):
         os.environ.pop(name, None)
     repository = place.repository
-    hidden = tuple(filter(None, (repository.root, repository.git_dir)))
+    hidden = (*filter(None, (repository.root, repository.git_dir)), builtin("tasks"))
     return Workshop(Desk(chats, tables, time.monotonic), session.editable, environ, hidden)
 
 

@@ -110,6 +110,8 @@ def _details(task: Task) -> None:
         how = stage.function or " ".join(stage.command or ())
         least = "" if stage.threshold is None else f", must reach {stage.threshold:g}"
         print(f"  stage {stage.name}: {how} within {stage.deadline:g} s{least}")
+    if task.evaluation.holdout is not None:
+        print("  sealed: a holdout that only evogit verify opens")
     readme = task.source / "README.md" if task.source else None
     if readme is not None and readme.is_file():
         print(f"read: {readme}")

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from evogit.catalog import builtin
 from evogit.errors import EvaluationError, SandboxError
 from evogit.evaluation import inside
 from evogit.evaluation.inside.kernel import landlock_abi
@@ -67,6 +68,9 @@ class Sandbox:
             words += ["--perms", "0755", "--dir", folder]
         for prefix in interpreter():
             words += ["--ro-bind", prefix, prefix]
+        tasks = builtin("tasks")
+        if tasks.is_dir() and any(tasks.is_relative_to(prefix) for prefix in interpreter()):
+            words += ["--tmpfs", str(tasks)]  # of an installed EvoGit, with all that judges expect
         words += ["--bind", str(pool), str(pool), "--ro-bind", str(task), str(task)]
         words += ["--ro-bind", str(SERVER), "/evogit/inside", "--chdir", "/"]
         # bubblewrap's own folders belong to the user who started it: a candidate could leave things in them.

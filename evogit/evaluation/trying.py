@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from evogit.catalog import Editable, Task, editable
+from evogit.catalog import Editable, Task, editable, unsealed
 from evogit.errors import DefinitionError
 from evogit.evaluation.broker import Forward
 from evogit.evaluation.evaluator import Evaluator
@@ -136,6 +136,7 @@ class Attempt:
             if not await self._seed(evaluator):
                 return self.findings
             await self._validation(evaluator)
+            await self._holdout(sandboxes[0])
             await self._locks(evaluator)
             for trial in trials:
                 await self._trial(evaluator, trial)
@@ -143,11 +144,11 @@ class Attempt:
             await self._suffices(sandbox)
         return self.findings
 
-    def _evaluator(self, sandbox: Sandbox) -> Evaluator:
+    def _evaluator(self, sandbox: Sandbox, task: Task | None = None) -> Evaluator:
         matcher = Editable(self.task.protect, (), ())
         overlay = {path: data for path, (data, _) in self.seed.items() if self.task.protect and matcher(path)}
         return Evaluator(
-            self.task,
+            task or self.task,
             self.trees,
             jobs=1,
             sandbox=sandbox,
@@ -213,6 +214,14 @@ class Attempt:
         found = await evaluator.evaluate(self.trees.add(self.seed), validation=True)
         took = f", {found.seconds * 1e3:.0f} ms"
         self._found("validation", "ok" if found.ok else "failed", f"{told(found)}{took}")
+
+    async def _holdout(self, sandbox: Sandbox) -> None:
+        """The sealed stage works for the seed."""
+        if self.task.evaluation.holdout is None:
+            return
+        async with self._evaluator(sandbox, unsealed(self.task)) as evaluator:
+            found = await evaluator.evaluate(self.trees.add(self.seed))
+            self._found("holdout", "ok" if found.ok else "failed", told(found))
 
     async def _locks(self, evaluator: Evaluator) -> None:
         """No agent may change the judge or what is protected, and a tree that has it changed is judged all the same."""

@@ -49,6 +49,11 @@ def evaluate(folder):
     spec.loader.exec_module(module)
     return {"score": 1, "feedback": json.dumps(module.answer())}
 """
+APART = """
+import json
+def evaluate(folder, candidate):
+    return {"score": 1, "feedback": json.dumps(candidate.call("candidate.py:answer"))}
+"""
 COMMAND = """
 import candidate, json, os
 json.dump({"score": 1, "feedback": json.dumps(candidate.answer())}, open(os.environ["EVOGIT_RESULT"], "w"))
@@ -78,13 +83,13 @@ class Scripted:
 
 def make_task(folder: Path, kind: str, keys: str = "", stages: str = "") -> Task:
     folder.mkdir()
-    how = 'function = "judge.py:evaluate"' if kind == "function" else 'command = ["python", "judge.py"]'
+    how = 'command = ["python", "judge.py"]' if kind == "command" else 'function = "judge.py:evaluate"'
     (folder / "task.toml").write_text(
         f'direction = "maximize"\nevolve = ["candidate.py"]\n[evaluation]\n{keys}\n'
         + (stages or f"{how}\ndeadline = 20\n")
     )
     (folder / "goal.md").write_text("Answer.\n")
-    (folder / "judge.py").write_text(FUNCTION if kind == "function" else COMMAND)
+    (folder / "judge.py").write_text({"function": FUNCTION, "apart": APART, "command": COMMAND}[kind])
     return load_task_folder(folder)
 
 
@@ -127,7 +132,7 @@ def said(evaluation: Evaluation) -> Any:
 MODEL = 'model = "fast"'
 
 
-@pytest.mark.parametrize("kind", ["function", "command"])
+@pytest.mark.parametrize("kind", ["function", "apart", "command"])
 @pytest.mark.parametrize("name", sandbox.TIERS)
 def test_a_candidate_asks_as_documented_and_what_it_used_is_recorded(
     tmp_path: Path, name: sandbox.Tier, kind: str
@@ -150,7 +155,7 @@ def answer():
 
 @pytest.mark.parametrize("name", sandbox.TIERS)
 def test_the_environment_says_how(tmp_path: Path, name: sandbox.Tier) -> None:
-    task = make_task(tmp_path / "task", "function", MODEL)
+    task = make_task(tmp_path / "task", "apart", MODEL)
     found = said(evaluating(tmp_path, task, name, [ENVIRONMENT], each, Scripted())[0])
     if name == "bubblewrap":
         assert found == {

@@ -135,3 +135,37 @@ def test_a_population_evolves_from_it(installed: Path, tmp_path: Path) -> None:
     best = json.loads(run(installed / "evogit", "best", "--json", cwd=tmp_path / "x"))
     assert best["candidates"] >= 20
     assert best["commit"]
+
+
+def test_candidates_of_an_installed_evogit_do_not_see_its_tasks(installed: Path, tmp_path: Path) -> None:
+    """They hold what judges expect, and stand where the interpreter does, which candidates must be able to read."""
+    if shutil.which("bwrap") is None:
+        pytest.skip("bubblewrap is not installed")
+    task = tmp_path / "task"
+    task.mkdir()
+    (task / "task.toml").write_text(
+        'direction = "maximize"\nevolve = ["x"]\n[evaluation]\nfunction = "judge.py:evaluate"\n'
+    )
+    (task / "goal.md").write_text("g\n")
+    look = "import glob,sys; print(len([f for p in sys.path for f in glob.glob(p+'/evogit/_builtin/*/*')]))"
+    (task / "judge.py").write_text(
+        "def evaluate(folder, candidate):\n"
+        f"    seen = candidate.run(['python', '-c', {look!r}]).text\n"
+        "    return {'score': 1, 'feedback': seen}\n"
+    )
+    host = (
+        "import asyncio, sys\nfrom pathlib import Path\n"
+        "from evogit.catalog import list_agents, load_task_folder\n"
+        "from evogit.evaluation.evaluator import Evaluator\nfrom evogit.evaluation.sandbox import probe\n"
+        "from evogit.evaluation.trying import Trees\n"
+        "place, trees, agents = Path(sys.argv[1]), Trees(), len(list_agents(None))\n"
+        "chosen, tree = probe('bubblewrap'), trees.add({'x': (b'', False)})\n"
+        "async def main():\n"
+        "    task = load_task_folder(place / 'task')\n"
+        "    async with Evaluator(task, trees, jobs=1, sandbox=chosen, scratch=place / 's') as evaluator:\n"
+        "        found = await evaluator.evaluate(tree)\n"
+        "    print(found.status, int(found.feedback) - agents)\n"
+        "asyncio.run(main())\n"
+    )
+    said = run(installed / "python", "-c", host, str(tmp_path), cwd=tmp_path)
+    assert said.split() == ["ok", "0"], "the agents are seen there, and no task"

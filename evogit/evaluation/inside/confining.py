@@ -116,7 +116,7 @@ def _own_mounts(request: Message, setup: Message) -> str:
         mount("tmpfs", hidden, "tmpfs", MS_NOSUID | MS_NODEV | MS_RDONLY, "size=4k,mode=0755")
     for path, opened in kept:
         os.makedirs(path, mode=0o755, exist_ok=True)
-        mount(f"/proc/self/fd/{opened}", path, None, MS_BIND)
+        mount(f"/proc/self/fd/{opened}", path, None, MS_BIND | MS_REC)
         os.close(opened)
     os.close(candidate)
     with contextlib.suppress(OSError):
