@@ -211,16 +211,20 @@ asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
 """
 
 
-def test_a_killed_host_takes_its_candidates_with_it(tmp_path: Path, chosen: Sandbox) -> None:
+@pytest.mark.parametrize(("kind", "killed"), [("command", "host"), ("apart", "host"), ("apart", "server")])
+def test_a_killed_host_takes_its_candidates_with_it(tmp_path: Path, chosen: Sandbox, kind: str, killed: str) -> None:
     number = f"{os.getpid()}.{time.monotonic_ns()}"
     (tmp_path / "task").mkdir()
-    (tmp_path / "task/task.toml").write_text(f'evolve = ["x"]\n{COMMAND.replace("deadline = 5", "deadline = 60")}')
+    how = COMMAND if kind == "command" else f'direction = "maximize"\n[evaluation]\n{FUNCTION}'
+    (tmp_path / "task/task.toml").write_text(f'evolve = ["x"]\n{how.replace("deadline = 5", "deadline = 60")}')
     (tmp_path / "task/goal.md").write_text("g\n")
-    (tmp_path / "task/e.py").write_text(
+    stay = (
         "import subprocess, time\n"
         f"for new in (False, True): subprocess.Popen(['sleep', '{number}'], start_new_session=new)\n"
         "time.sleep(60)\n"
     )
+    apart = f"def evaluate(folder, candidate):\n    candidate.define('stay', {stay!r})\n"
+    (tmp_path / "task/e.py").write_text(stay if kind == "command" else apart)
     host = subprocess.Popen([sys.executable, "-c", HOST, chosen.name, str(tmp_path)])
     try:
         started = time.monotonic()
@@ -228,6 +232,9 @@ def test_a_killed_host_takes_its_candidates_with_it(tmp_path: Path, chosen: Sand
             assert host.poll() is None
             assert time.monotonic() - started < 60
             time.sleep(0.05)
+        if killed == "server":
+            for server in psutil.Process(host.pid).children():
+                server.kill()
     finally:
         host.kill()
         host.wait()

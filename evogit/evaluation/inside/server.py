@@ -323,4 +323,5 @@ class Server:
                     os.waitpid(pid, 0)
 
     def _answer(self, message: Message) -> None:
-        self._control.sendall(frame(message))
+        with contextlib.suppress(OSError):  # whoever asked is gone; `serve` sees that and ends
+            self._control.sendall(frame(message))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import socket
 import struct
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 
 MOST = 512 << 20  # bytes of one message
 DEEP = 60  # nested lists
+_NUMBERS = re.compile(r"[<>|=]?[biufc][0-9]{1,2}")  # numpy takes whole expressions for the name of a type
 _HEAD = struct.Struct(">IQ")  # bytes of JSON, bytes of buffers
 
 
@@ -94,8 +96,10 @@ def _value(shape: Any, buffers: list[bytes]) -> Any:
     import numpy
 
     name, size, at = rest
-    dtype = numpy.dtype(str(name))
-    if dtype.kind not in "biufc" or math.prod(size) * dtype.itemsize != len(buffers[at]) or min(size, default=0) < 0:
+    if not isinstance(name, str) or not _NUMBERS.fullmatch(name):
+        raise NotPlain("an array that is none")
+    dtype = numpy.dtype(name)
+    if math.prod(size) * dtype.itemsize != len(buffers[at]) or min(size, default=0) < 0:
         raise NotPlain("an array that is none")
     return numpy.frombuffer(buffers[at], dtype).reshape(size).copy()
 
