@@ -32,9 +32,7 @@ def screen(dossier: Dossier, at: int, of: int, *, width: int, now: float, said: 
     lines += _block("lineage", [_step(step) for step in dossier.lineage])
     if dossier.older:
         lines.insert(len(lines) - 1, f"{'':<{LABEL}}… {dossier.older} more")
-    lines += ["", KEYS]
-    if said:
-        lines.append(said)
+    lines += ["", KEYS, said]
     return [line if len(line) <= width else line[: width - 1] + "…" for line in lines]
 
 

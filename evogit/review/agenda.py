@@ -13,7 +13,8 @@ from evogit.values import Oid
 
 TRIES = 40  # children in vain after which a lineage counts as stuck
 STUCK = 2  # stuck lineages that are shown
-RECENT = 0.25  # of the run's time: how far back the fastest riser is looked for
+RISERS = 3  # and fast risers, the new best often among them
+RECENT = 0.25  # of the candidates: how far back the fastest risers are looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +48,24 @@ def _worth_a_look(record: Record) -> Iterator[tuple[int, str, str]]:
         yield (
             most,
             "most different",
-            f"{apart[most]:.0f} commits of its own lineage, more than any other living version",
+            f"{apart[most]:.1f} commits of history are its own, more than any other's",
         )
-    rising = max(((rise, i) for i in living if (rise := _rise(history, i)) > 0), default=None)
-    if rising is not None:
-        yield rising[1], "fast riser", f"its lineage gained {rising[0]:.6g} in the last quarter of the run"
+    rises = sorted(((rise, -i) for i in living if (rise := _rise(history, i)) > 0), reverse=True)
+    for rise, i in rises[:RISERS]:
+        yield -i, "fast riser", f"its lineage gained {rise:.6g} over the last quarter of the candidates"
     for spent in exhausted(history, TRIES)[:STUCK]:
         yield spent.commit, "stuck", f"{spent.tried} children, and none was accepted"
 
 
 def _rise(history: History, i: int) -> float:
     """How much the lineage gained lately, on one scale of scores."""
-    times = history.times
-    since = int(times[-1]) - RECENT * (int(times[-1]) - int(times[0]))
+    since = (1 - RECENT) * len(history)
     now = history.facts(i)
     before = i
     for ancestor in history.first_parent_path(i):
         if history.facts(ancestor).score_on(now.scale) is not None:
             before = ancestor
-        if times[ancestor] < since:
+        if ancestor < since:
             break
     old = history.facts(before).score_on(now.scale)
     return gain(history.direction, old, now.score) if old is not None and now.score is not None else 0.0
