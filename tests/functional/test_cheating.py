@@ -453,3 +453,27 @@ def test_a_task_of_both_kinds_shows_each_stage_what_it_may_see(tmp_path: Path) -
     for chosen in map(probed, TIERS):
         found = score(load_task_folder(folder), chosen, tmp_path / "s", BAD, HONEST, BAD)
         assert [each.score for each in found] == [1.0, 1.0, 1.0], found
+
+
+def test_a_candidate_s_file_is_not_taken_for_the_standard_library(tmp_path: Path) -> None:
+    """It could add a statistics.py beside the judge; the judge's own files of such a name are kept, and `test`."""
+    judge = (
+        "import json, os, statistics, sched, test, xml.dom\n"
+        "right = [statistics.mean([1, 3]) == 2, sched.MINE, test.THEIRS, xml.dom.Node.ELEMENT_NODE == 1]\n"
+        "json.dump({'score': sum(right)}, open(os.environ['EVOGIT_RESULT'], 'w'))\n"
+    )
+    folder = tmp_path / "task"
+    make_task(folder, judge, 'command = ["python", "judge.py"]')
+    (folder / "sched.py").write_text("MINE = True\n")
+    trees, forged = Trees(), b"import builtins\nbuiltins.sum = lambda *a: 1e9\nmean = lambda *a: 2\n"
+    files = {"statistics.py": forged, "xml/__init__.py": forged, "sched.py": forged, "test.py": b"THEIRS = True\n"}
+    tree = trees.add({path: (data, False) for path, data in files.items()})
+
+    task, chosen = load_task_folder(folder), sandbox.choose()
+
+    async def once() -> Evaluation:
+        async with Evaluator(task, trees, jobs=1, sandbox=chosen, scratch=tmp_path / "s") as evaluator:
+            return await evaluator.evaluate(tree)
+
+    found = asyncio.run(once())
+    assert found.score == 4.0, found
