@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evogit.cli.place import Directory, Json, Place, RunName, here, number, print_json
+
+if TYPE_CHECKING:
+    from evogit.store.journal import Entry
 
 Revision = Annotated[str | None, typer.Argument(metavar="REV", help="A commit, as Git names it.", show_default=False)]
 
@@ -63,25 +66,37 @@ def show(
         return
     print(f"commit {commit}\nparents {' '.join(p[:10] for p in found.parents) or 'none'}\n\n{found.message.rstrip()}\n")
     for entry in entries:
-        data = entry.data
-        if entry.kind == "founded":
-            print("the run began here")
-            continue
-        if entry.kind in ("judged", "attempted", "noted"):
-            print(f"{entry.kind}: {data.get('verdict', data.get('outcome', ''))} {data.get('reason', '')}".rstrip())
-            continue
-        if entry.kind == "verified":
-            print(f"verified: {'the claimed score holds' if data['holds'] else 'the claimed score does not hold'}")
-            continue
-        what = "validated" if data.get("epoch") == -1 else data.get("decision", "evaluated again")
-        print(f"{what}: {data['status']}, score {number(data.get('score'))}, epoch {data.get('epoch', 0)}")
-        for name, value in data.get("metrics", {}).items():
-            print(f"  {name}: {number(value)}")
+        for line in _told(entry):
+            print(line)
     for name, text in sorted(evidence.items()):
         print(f"\n--- {name}\n{text.rstrip()}")
     if patch and found.parents:
         sys.stdout.flush()
         print_diff(place, found.parents[0], commit)
+
+
+def _told(entry: Entry) -> list[str]:
+    """What one journal entry says of a version, for people."""
+    data = entry.data
+    match entry.kind:
+        case "founded":
+            return ["the run began here"]
+        case "judged" | "attempted" | "noted":
+            return [f"{entry.kind}: {data.get('verdict', data.get('outcome', ''))} {data.get('reason', '')}".rstrip()]
+        case "verified":
+            return [f"verified: {'the claimed score holds' if data['holds'] else 'the claimed score does not hold'}"]
+        case "decided":
+            word = "promote exclusively" if data.get("exclusive") else data.get("decision", "")
+            why = f": {data['reason']}" if data.get("reason") else ""
+            return [f"{data.get('author') or 'somebody'} decided: {word}{why}"]
+        case "seated" | "restarted":
+            return [f"continuing from here: {', '.join(data['agents'])}"]
+        case "goal":
+            return [f"a stage of the goal, by {data.get('author') or 'somebody'}:", str(data.get("text", ""))]
+    what = "validated" if data.get("epoch") == -1 else data.get("decision", "evaluated again")
+    stage = f", towards the goal of {data['goal']}" if data.get("goal") else ""
+    scored = f"{what}: {data['status']}, score {number(data.get('score'))}, epoch {data.get('epoch', 0)}{stage}"
+    return [scored, *(f"  {name}: {number(value)}" for name, value in data.get("metrics", {}).items())]
 
 
 def _print_conversation(evidence: dict[str, str], revision: str, *, prompt: bool, reply: bool) -> None:

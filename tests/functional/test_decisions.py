@@ -74,6 +74,7 @@ def test_promote_marks_a_branch_and_is_taken_back(ran: Path) -> None:
     assert status(ran)["decisions"]["promoted"] == {best: "v1"}
     (made,) = status(ran)["decisions"]["made"]
     assert (made["decision"], made["author"], made["reason"]) == ("promote", "Ada Author", "readable")
+    assert "Ada Author decided: promote: readable" in evogit(ran, "show", "best")
     other = next(commit for commit in agents(ran).values() if commit != best)
     assert "another name" in evogit(ran, "promote", other, "--name", "v1", code=2)
     evogit(ran, "restore", best)
