@@ -257,3 +257,33 @@ def test_a_program_under_evaluation_asks_its_model_and_is_billed(tmp_path: Path)
     assert roles["candidate"]["cost"] > 0
     assert "evogit" in evogit(at, "show", "base")
     assert objects_with(at, KEY) == []
+
+
+def test_what_a_person_said_reaches_the_prompts_and_pruned_code_does_not_come_back(tmp_path: Path) -> None:
+    with ChatServer(
+        reply=lambda _: "program.py\n<<<<<<< SEARCH\n    return 0\n=======\n    return 7\n>>>>>>> REPLACE"
+    ) as server:
+        at = project(tmp_path, server.url)
+        evogit(at, "run", "--agents", "coder:1", "--candidates", "1", "--deterministic", "-q")
+        assert status(at)["accepted"] == 1
+        evogit(at, "prune", "best", "-m", "a constant")
+        kept = json.loads(evogit(at, "guide", "no constants please", "--agent", "coder", "--json"))
+        taken = json.loads(evogit(at, "guide", "use lambda", "--json"))
+        evogit(at, "guide", "--withdraw", taken["id"])
+        evogit(at, "guide", "only for dials", "--agent", "dial")
+        (at / "stage.md").write_text("Now compute it exactly.\n")
+        stage = json.loads(evogit(at, "goal", "edit", "--file", str(at / "stage.md"), "--json"))
+        asked = len(server.asked)
+        evogit(at, "run", "--agents", "coder:1", "--candidates", "1", "--deterministic", "--seconds", "8", "-q")
+        prompts = [prompt_of(body) for body in server.asked[asked:]]
+    assert prompts
+    assert all("no constants please" in prompt and "Now compute it exactly." in prompt for prompt in prompts)
+    assert not any("use lambda" in prompt or "only for dials" in prompt for prompt in prompts)
+    found = status(at)
+    assert found["outcomes"]["coder"]["fast"]["pruned"] > 0
+    assert found["accepted"] == 1
+    assert found["agents"][0]["commit"] == run_git("rev-parse", "HEAD", cwd=at)
+    assert found["guidance"] == ["no constants please", "only for dials"]
+    assert kept["holds"] is True
+    attempt = run_git("log", "-20", "--format=%B", f"refs/evogit/main/journal/{'local-0'}", cwd=at)
+    assert f'"goal": "{stage["entry"][:10]}"' in attempt
