@@ -66,6 +66,8 @@ def _print(found: Verification) -> None:
         print("  ± is the 95 % prediction interval by Student's t: where such a claim must lie")
     if found.holdout is not None:
         _print_holdout(found.holdout)
+    if found.note:
+        print(f"  note: {found.note}")
     print("the claimed score holds" if found.holds else "the claimed score does NOT hold")
 
 

@@ -117,6 +117,15 @@ class Verification:
     claims: tuple[Claim, ...]
     holdout: Holdout | None
     calls: tuple[Call, ...] = ()
+    noisy: bool = False
+    """Whether the task says that its scores are."""
+
+    @property
+    def note(self) -> str:
+        """What a person should know beside the answer."""
+        if self.noisy or not any(claim.expected and claim.expected.half for claim in self.claims):
+            return ""
+        return "the scores vary, and the task does not say [evaluation] noisy = true: a lucky score stays the best"
 
     @property
     def holds(self) -> bool:
@@ -132,6 +141,7 @@ class Verification:
             "sandbox": self.sandbox,
             "repeats": self.repeats,
             "holds": self.holds,
+            "note": self.note,
             "claims": [claim.document() for claim in self.claims],
             "holdout": self.holdout and self.holdout.document(),
         }
@@ -175,6 +185,7 @@ async def verify(
         claims,
         holdout,
         tuple(taken.calls),
+        task.evaluation.noisy,
     )
     record(session, found)
     return found

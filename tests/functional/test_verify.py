@@ -165,6 +165,14 @@ def test_a_false_claim_does_not_hold(project: Path, code: str, score: float) -> 
     assert (found, told["claims"][0]["holds"]) == (1, False), told
 
 
+def test_noise_that_the_task_does_not_tell_of_is_told(project: Path) -> None:
+    judge = project / ".evogit/tasks/squares/judge.py"
+    judge.write_text("import os\n" + JUDGE.replace("    return float(", "    return os.urandom(1)[0] / 1000 + float("))
+    _, told = verified(project, claimed(project, HONEST, 4.0), "--repeats", "4")
+    assert len(set(told["claims"][0]["scores"])) > 1
+    assert "noisy = true" in told["note"]
+
+
 def test_a_version_that_was_never_scored_claims_nothing(project: Path) -> None:
     claimed(project, HONEST)
     run_git("commit", "-q", "--allow-empty", "-m", "same tree", cwd=project)
