@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 Oid = str
 """A Git object id: 40 hexadecimal characters."""
@@ -132,6 +132,8 @@ class Proposal:
     calls: tuple[Call, ...] = ()
     touched: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
     """Path → ranges of the receiver's lines, [start, end), that changed; given by agents that ask a model."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """What making it again needs beside its parents, operator and reply: JSON, kept in its entry (`evogit replay`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from evogit.cli import (
     guide,
     log,
     models,
+    replay,
     review,
     run,
     show,
@@ -80,6 +81,7 @@ app.command("pin")(decide.pin)
 app.command("adopt")(adopt.adopt)
 app.command("guide")(guide.guide)
 app.command("goal")(guide.goal)
+app.command("replay")(replay.replay)
 app.add_typer(tasks.app, name="tasks")
 app.command("agents")(catalog.agents)
 app.add_typer(models.app, name="models")

@@ -17,7 +17,7 @@ from evogit.phylogeny.graph import Phylogeny
 from evogit.store.objects import Identity, Objects
 from evogit.store.refs import slug
 from evogit.values import Evaluation, Oid, Proposal, Version
-from evogit.variation.request import Background, Request
+from evogit.variation.request import Background, Pool, Request
 from evogit.variation.size import size
 
 
@@ -50,22 +50,41 @@ def request(
 ) -> Request:
     """What a variation needs to make one child of `plan`'s parents."""
     receiver = versions.version(plan.receiver.commit, plan.receiver.tree, plan.receiver.score)
-    relatives = tuple(versions.version(i.commit, i.tree, i.score) for i in pool)
+    relatives = Pool([versions.version(i.commit, i.tree, i.score) for i in pool])
     if plan.mate is None:
         return Request(
             receiver, operator, rng, task.vocabulary, pool=relatives, background=background, agent=agent, model=model
         )
     mate = versions.version(plan.mate.commit, plan.mate.tree, plan.mate.score)
-    base: Version | None = None
-    ours = theirs = versions.changed(plan.receiver.tree, plan.mate.tree)
     shared = phylogeny.common_ancestor(plan.receiver.commit, plan.mate.commit)
-    if shared is not None:
-        tree = objects.commit(shared).tree
-        base = versions.version(shared, tree, None)
-        ours, theirs = versions.changed(tree, plan.receiver.tree), versions.changed(tree, plan.mate.tree)
+    base, ours, theirs = between(objects, versions, receiver.tree, mate.tree, shared)
     return Request(
         receiver, operator, rng, task.vocabulary, mate, base, ours, theirs, relatives, background, agent, model
     )
+
+
+def between(
+    objects: Objects, versions: Versions, receiver: Oid, mate: Oid, shared: Oid | None
+) -> tuple[Version | None, frozenset[str], frozenset[str]]:
+    """The common ancestor as a version, and the paths in which each of two trees differs from it."""
+    if shared is None:
+        changed = versions.changed(receiver, mate)
+        return None, changed, changed
+    tree = objects.commit(shared).tree
+    return versions.version(shared, tree, None), versions.changed(tree, receiver), versions.changed(tree, mate)
+
+
+def recipe(made: Request, proposal: Proposal, by: str, seed: int) -> dict[str, Any]:
+    """What `evogit replay` needs beside what an entry says anyway; `by` is the agent's kind.
+
+    Ids are long: only what was drawn on is named.
+    """
+    found = {**proposal.recipe, "by": by, "seed": seed}
+    if made.pool.drawn:
+        found["pool"] = [version.commit for version in made.pool]
+    if made.mate is not None and made.base is not None:
+        found["base"] = made.base.commit
+    return found
 
 
 def grown(objects: Objects, versions: Versions, base: Oid, tree: Oid) -> int:
@@ -128,6 +147,8 @@ def record(
         data["donor"] = proposal.donor
     if birth.goal:
         data["goal"] = birth.goal
+    if proposal.recipe:
+        data["recipe"] = dict(proposal.recipe)
     return data | spoken(proposal)
 
 

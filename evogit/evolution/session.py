@@ -102,9 +102,17 @@ def read_population(objects: Objects, run: str, listen: Callable[[Entry], None] 
 
 def recorded_task(objects: Objects, population: Population) -> Task:
     """The task as the run was founded with."""
-    listing = objects.listing(population.founded_evidence)
-    files = {path: (objects.blob(oid), mode == EXECUTABLE) for path, (mode, oid) in listing.items()}
-    return task_from_files(str(population.founded["task"]), files)
+    return task_of(objects, str(population.founded["task"]), population.founded_evidence)
+
+
+def task_of(objects: Objects, name: str, evidence: Oid) -> Task:
+    """The task that a ``founded`` entry keeps."""
+    return task_from_files(name, _recorded_files(objects, evidence))
+
+
+def _recorded_files(objects: Objects, evidence: Oid) -> dict[str, tuple[bytes, bool]]:
+    listing = objects.listing(evidence)
+    return {path: (objects.blob(oid), mode == EXECUTABLE) for path, (mode, oid) in listing.items()}
 
 
 def protected_files(objects: Objects, tree: Oid, task: Task) -> dict[str, bytes]:
@@ -208,6 +216,8 @@ def _open(repository: Repository, plan: Plan, writer: str, number: int) -> Sessi
     )
     if population.digest != session.digest or population.founded.get("seal", "") != seal_digest(task):
         _found(session)
+    elif plan.task is not None and task_files(task) != _recorded_files(objects, population.founded_evidence):
+        _found(session)  # scores stay, but a vocabulary or what may change is not what it was: replays need to know
     return session
 
 
@@ -241,7 +251,9 @@ def _found(session: Session) -> None:
     }
     if seal := seal_digest(task):
         data["seal"] = seal
-    other = "holdout" if session.population.digest == session.digest else "evaluator"
+    founded = session.population
+    other = "task file" if founded.founded.get("seal", "") == seal else "holdout"
+    other = other if founded.digest == session.digest else "evaluator"
     verb = f"again, with another {other}" if session.resumed else ""
     subject = f"founded {plan.run}: {task.name} {verb}".strip()
     session.population.apply(session.journal.append("founded", subject, data, candidate=session.base, evidence=tree))

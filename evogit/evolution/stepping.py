@@ -54,7 +54,9 @@ class Stepping:
         if plan is None:
             return self._skip(worker, step, operator, Reason.INVALID, "there is nobody to cross with yet")
         self._books.listen(Turn(worker.name, operator))
-        wanted = self._request(worker, plan, operator, model, rng)
+        # A generator of its own: replaying it then needs nothing of what planning drew.
+        make = random.Random(f"{colony.plan.seed}:{step}:make")
+        wanted = self._request(worker, plan, operator, model, rng, make)
         try:
             proposal = await worker.variation.propose(wanted)
         except Fruitless as error:
@@ -64,6 +66,7 @@ class Stepping:
             return self._reject(worker, step, plan, failed, Reason(error.reason))
         except VariationError as error:
             return self._skip(worker, step, operator, Reason(error.reason), str(error))
+        proposal = replace(proposal, recipe=breeding.recipe(wanted, proposal, worker.agent.operator, colony.plan.seed))
         tree = self._tree_of(plan.receiver.tree, proposal, free_code=worker.agent.free_code)
         if isinstance(tree, Reason):
             return self._reject(worker, step, plan, proposal, tree)
@@ -97,7 +100,9 @@ class Stepping:
             operators = list(variation.operators)
         return plan, colony.population.allocation(worker.agent.name).choose(operators, rng)
 
-    def _request(self, worker: Worker, plan: Plan, operator: str, model: str, rng: random.Random) -> Request:
+    def _request(
+        self, worker: Worker, plan: Plan, operator: str, model: str, rng: random.Random, make: random.Random
+    ) -> Request:
         colony = self._colony
         pool = rng.sample(colony.living.ordered, min(2, len(colony.living.ordered)))
         return breeding.request(
@@ -108,7 +113,7 @@ class Stepping:
             operator,
             colony.session.task,
             pool,
-            rng,
+            make,
             lambda: colony.teller.background(plan.receiver, worker.name, worker.agent.name),
             worker.name,
             model,

@@ -154,31 +154,25 @@ class Objects:
         Raises:
             StoreError: a path leaves the tree, names ``.git``, or runs through a file, link or submodule.
         """
-        entries: dict[bytes, Entry | None] = {}
-        for path, data in changes.items():
-            raw = os.fsencode(path)
-            check_path(path)
-            entries[raw] = None if data is None else (0, self.put_blob(data))
-        new = self._edit(tree, entries)
+        new = self.graft(tree, {p: None if data is None else (0, self.put_blob(data)) for p, data in changes.items()})
         known = self._listings.get(tree)
         if known is not None and new not in self._listings:
-            listing = dict(known)
-            for path, change in self.diff(tree, new).items():
-                if change is None:
-                    listing.pop(path, None)
-                else:
-                    listing[path] = change
-            self._listings.put(new, listing)
+            changed = self.diff(tree, new)
+            # A new path would stand last instead of in its place, and chance picks files by their order.
+            if all(path in known for path in changed):
+                merged = {path: changed.get(path, entry) for path, entry in known.items()}
+                self._listings.put(new, {path: entry for path, entry in merged.items() if entry is not None})
         return new
+
+    def graft(self, tree: Oid, entries: Mapping[str, Entry | None]) -> Oid:
+        """`tree` with some entries set or removed; mode 0 keeps the old mode. Raises like `edit`."""
+        for path in entries:
+            check_path(path)
+        return self._edit(tree, {os.fsencode(path): entry for path, entry in entries.items()})
 
     def put_tree(self, files: Mapping[str, tuple[bytes, int]]) -> Oid:
         """A tree of `files`: path → (bytes, mode)."""
-        for path in files:
-            check_path(path)
-        entries: dict[bytes, Entry | None] = {
-            os.fsencode(path): (mode, self.put_blob(data)) for path, (data, mode) in files.items()
-        }
-        return self._edit(EMPTY_TREE, entries)
+        return self.graft(EMPTY_TREE, {path: (mode, self.put_blob(data)) for path, (data, mode) in files.items()})
 
     def _edit(self, tree: Oid, entries: Mapping[bytes, Entry | None]) -> Oid:
         level: dict[bytes, Entry | None] = {}

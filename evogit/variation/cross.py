@@ -44,20 +44,20 @@ class Cross:
         if request.mate is None:
             raise VariationError("cross needs a mate")
         parents = (request.receiver.commit, request.mate.commit)
-        merged = _merge(request)
+        merged = meet(request)
         summary = f"cross {parents[1][:8]} into {parents[0][:8]}"
-        count = sum(hunk.conflict for found in merged.values() if isinstance(found, tuple) for hunk in found)
+        count = undecided(merged)
         if count > MOST:
             raise VariationError(f"{count} conflicts are too many for one reply")
         if not count:
-            changes = _settled(merged, [])
+            changes = settled(merged, [])
             if not changes:
                 raise VariationError("cross: the mate has nothing that the receiver lacks")
             return Proposal(parents, changes, f"{summary} (clean)", "cross")
         shown = _show(merged)
         if estimate_tokens(shown) > self._agent.context.budget * TEXT_SHARE:
             raise VariationError("the conflicts are too long for a prompt")
-        prompt, read = self.question(request, merged, count, shown)
+        prompt, read = compose(self._agent, request, shown, "hunks"), reader(request, merged)
         said = await converse(self._desk, self._agent, request.model, prompt, read, "cross")
         proposal = born(request, said, parents, "cross")
         return Proposal(
@@ -71,22 +71,26 @@ class Cross:
             touched=proposal.touched,
         )
 
-    def question(
-        self, request: Request, merged: Merged, count: int, shown: str
-    ) -> tuple[str, Callable[[str], Changes]]:
-        prompt = compose(self._agent, request, shown, "hunks")
 
-        def read(reply: str) -> Changes:
-            changes = _settled(merged, read_hunks(reply, count))
-            same = all(request.receiver.files.get(path) == data for path, data in changes.items())
-            if same:
-                raise ReplyError("the result equals the first parent; take something of the second", Reason.NO_OP)
-            return changes
+def reader(request: Request, merged: Merged) -> Callable[[str], Changes]:
+    """How a reply about the conflicts of `merged` is read."""
 
-        return prompt, checked(request.receiver.files, read)
+    def read(reply: str) -> Changes:
+        changes = settled(merged, read_hunks(reply, undecided(merged)))
+        same = all(request.receiver.files.get(path) == data for path, data in changes.items())
+        if same:
+            raise ReplyError("the result equals the first parent; take something of the second", Reason.NO_OP)
+        return changes
+
+    return checked(request.receiver.files, read)
 
 
-def _merge(request: Request) -> Merged:
+def undecided(merged: Merged) -> int:
+    """How many hunks a model has to decide."""
+    return sum(hunk.conflict for found in merged.values() if isinstance(found, tuple) for hunk in found)
+
+
+def meet(request: Request) -> Merged:
     """Path → its hunks, or bytes (None: deleted) where there is nothing to decide."""
     assert request.mate is not None
     merged: Merged = {}
@@ -108,7 +112,7 @@ def _merge(request: Request) -> Merged:
     return merged
 
 
-def _settled(merged: Merged, decided: list[bytes]) -> dict[str, bytes | None]:
+def settled(merged: Merged, decided: list[bytes]) -> dict[str, bytes | None]:
     """The changes, the conflicts replaced by what was decided, in order."""
     answers = iter(decided)
     changes: dict[str, bytes | None] = {}

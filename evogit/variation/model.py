@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from evogit.catalog import Agent
 from evogit.errors import VariationError
@@ -17,6 +18,8 @@ from evogit.variation.request import Request
 from evogit.variation.sections import TEXT_SHARE, Section, choose, fitting
 
 Editable = Callable[[str], bool]
+Place = Mapping[str, str | int]
+"""Path and, of a section, its first line and the line after its last; empty where a reply may be about any file."""
 WINDOW = 200  # lines of a file that a line edit chooses among
 
 
@@ -36,16 +39,15 @@ class Mutate:
         return operator in crossing.CROSSOVERS
 
     async def propose(self, request: Request) -> Proposal:
-        if request.operator == "merge":
-            return crossing.merge(request, _parses)
-        if request.operator == "transplant":
-            return crossing.transplant(request, _parses)
-        prompt, read, schema = self.question(request)
+        if request.operator in crossing.CROSSOVERS:
+            return crossed(request)
+        prompt, place, schema = self.question(request)
+        read = reader(request.operator, request.receiver.files, self._editable, place)
         said = await converse(self._desk, self._agent, request.model, prompt, read, "propose", schema)
-        return born(request, said, (request.receiver.commit,), request.operator)
+        return replace(born(request, said, (request.receiver.commit,), request.operator), recipe=place)
 
-    def question(self, request: Request) -> tuple[str, Callable[[str], Changes], Mapping[str, object] | None]:
-        """The prompt, how its reply is read, and the schema it should follow, if any."""
+    def question(self, request: Request) -> tuple[str, Place, Mapping[str, object] | None]:
+        """The prompt, the place in the text that its reply is about, and the schema it should follow, if any."""
         maker = {
             "section": self._section,
             "search-replace": self._search_replace,
@@ -57,32 +59,27 @@ class Mutate:
     def learn(self, proposal: Proposal, improved: bool) -> None:
         """Models learn by what later prompts tell them."""
 
-    def _section(self, request: Request) -> tuple[str, Callable[[str], Changes], None]:
+    def _section(self, request: Request) -> tuple[str, Place, None]:
         files = request.receiver.files
         section = choose(files, self._agent.context, request.rng)
         text = show_section(files[section.path], section)
         prompt = compose(self._agent, request, text, "section", path=section.path, section=section)
-        where = {"path": section.path, "start": section.start, "end": section.end}
-        return prompt, checked(files, lambda reply: replies.read_section(reply, files, self._editable, **where)), None  # type: ignore[arg-type]
+        return prompt, {"path": section.path, "start": section.start, "end": section.end}, None
 
-    def _search_replace(self, request: Request) -> tuple[str, Callable[[str], Changes], None]:
-        files = request.receiver.files
-        prompt = compose(self._agent, request, self._shown(request), "search-replace")
-        return prompt, checked(files, lambda reply: replies.read_search_replace(reply, files, self._editable)), None
+    def _search_replace(self, request: Request) -> tuple[str, Place, None]:
+        return compose(self._agent, request, self._shown(request), "search-replace"), {}, None
 
-    def _whole_files(self, request: Request) -> tuple[str, Callable[[str], Changes], None]:
-        files = request.receiver.files
-        prompt = compose(self._agent, request, self._shown(request, whole=True), "whole-files")
-        return prompt, checked(files, lambda reply: replies.read_whole_files(reply, files, self._editable)), None
+    def _whole_files(self, request: Request) -> tuple[str, Place, None]:
+        return compose(self._agent, request, self._shown(request, whole=True), "whole-files"), {}, None
 
-    def _line_edit(self, request: Request) -> tuple[str, Callable[[str], Changes], Mapping[str, object]]:
+    def _line_edit(self, request: Request) -> tuple[str, Place, Mapping[str, object]]:
         files = request.receiver.files
         path, start, end = _window(files, self._agent.context.budget, request.rng)
         text = show_numbered(files[path], start, end)
         section = Section(path, start, end)
         prompt = compose(self._agent, request, text, "line-edit", path=path, section=section)
         schema = replies.line_edit_schema(path, files[path], start, end)
-        return prompt, checked(files, lambda r: replies.read_line_edit(r, files, self._editable, path=path)), schema
+        return prompt, {"path": path}, schema
 
     def _shown(self, request: Request, *, whole: bool = False) -> str:
         said = feedback(request.background().evaluation)
@@ -90,6 +87,31 @@ class Mutate:
         if not text:
             raise VariationError("no editable file has text that fits into a prompt")
         return text
+
+
+def crossed(request: Request) -> Proposal:
+    """A crossover by chance, of agents that may also do that. Raises `VariationError`."""
+    cross = crossing.merge if request.operator == "merge" else crossing.transplant
+    return cross(request, _parses)
+
+
+def reader(operator: str, files: Mapping[str, bytes], editable: Editable, place: Place) -> Callable[[str], Changes]:
+    """How a reply to `operator`'s question about `files` is read; `place` as `Mutate.question` gave it."""
+    path = str(place.get("path", ""))
+    start, end = (int(place.get(name, 0)) for name in ("start", "end"))
+
+    def read(reply: str) -> Changes:
+        match operator:
+            case "section":
+                return replies.read_section(reply, files, editable, path=path, start=start, end=end)
+            case "whole-files":
+                return replies.read_whole_files(reply, files, editable)
+            case "line-edit":
+                return replies.read_line_edit(reply, files, editable, path=path)
+            case _:
+                return replies.read_search_replace(reply, files, editable)
+
+    return checked(files, read)
 
 
 def _window(files: Mapping[str, bytes], budget: int, rng: random.Random) -> tuple[str, int, int]:

@@ -77,7 +77,8 @@ class Numbers:
 
     waits: ClassVar[bool] = False
     operators: tuple[str, ...] = OPERATORS
-    _steps: dict[str, float] = field(default_factory=dict)
+    steps: dict[str, float] = field(default_factory=dict)
+    """Path → step size, learned."""
 
     def needs_mate(self, operator: str) -> bool:
         return operator == "blend" or operator in crossing.CROSSOVERS
@@ -90,21 +91,23 @@ class Numbers:
         if request.operator == "blend":
             return _blend(request)
         paths = [path for path in request.receiver.files if path.endswith(SUFFIXES)]
+        used: dict[str, float] = {}
         for _ in range(TRIES if paths else 0):
             path = request.rng.choice(paths)
             data = request.receiver.files[path]
-            step = self._steps.get(path, FIRST_STEP)
+            step = used[path] = self.steps.get(path, FIRST_STEP)
             new, summary = _perturb(path, data, step, request.rng, many=request.operator == "perturb-many")
             if new is not None and new != data:
-                return Proposal((request.receiver.commit,), {path: new}, summary[:72], request.operator)
+                recipe = {"steps": used}
+                return Proposal((request.receiver.commit,), {path: new}, summary[:72], request.operator, recipe=recipe)
         raise VariationError(f"{request.operator}: no number to move in {len(paths)} files ({', '.join(SUFFIXES)})")
 
     def learn(self, proposal: Proposal, improved: bool) -> None:
         """The one-fifth success rule, for the files that `proposal` perturbed."""
         if proposal.operator.startswith("perturb"):
             for path in proposal.changes:
-                step = self._steps.get(path, FIRST_STEP) * (1.5 if improved else 1.5**-0.25)
-                self._steps[path] = min(LARGEST, max(SMALLEST, step))
+                step = self.steps.get(path, FIRST_STEP) * (1.5 if improved else 1.5**-0.25)
+                self.steps[path] = min(LARGEST, max(SMALLEST, step))
 
 
 def _perturb(path: str, data: bytes, step: float, rng: random.Random, *, many: bool) -> tuple[bytes | None, str]:

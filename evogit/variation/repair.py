@@ -8,9 +8,8 @@ from dataclasses import replace
 from evogit.catalog import Agent
 from evogit.models.desk import Desk
 from evogit.values import Evaluation, Proposal, Version
-from evogit.variation import replies
 from evogit.variation.dialogue import converse
-from evogit.variation.model import born, checked
+from evogit.variation.model import born, reader
 from evogit.variation.prompts import compose, feedback, show_files
 from evogit.variation.request import Background, Request
 
@@ -33,6 +32,6 @@ class Repair:
         text = show_files(child.files, self._agent.context.budget, said, request.rng)
         failure = f"status: {evaluation.status}\n{said}".strip()
         prompt = compose(self._agent, failed, text, "search-replace", failure=failure[-6000:])
-        read = checked(child.files, lambda reply: replies.read_search_replace(reply, child.files, self._editable))
+        read = reader("repair", child.files, self._editable, {})
         answer = await converse(self._desk, self._agent, model, prompt, read, "repair")
         return born(failed, answer, (child.commit,), "repair")

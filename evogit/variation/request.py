@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Protocol, overload
 
 from evogit.errors import VariationError
 from evogit.values import Call, Direction, Evaluation, Proposal, Reason, Version, Vocabulary
@@ -82,11 +82,32 @@ class Request:
     base: Version | None = None
     ours: frozenset[str] = frozenset()
     theirs: frozenset[str] = frozenset()
-    pool: Sequence[Version] = ()
+    pool: Pool = field(default_factory=lambda: Pool(()))
     background: Callable[[], Background] = lambda: EMPTY
     agent: str = ""
     model: str = ""
     """The model that allocation chose, by its name in the configuration."""
+
+
+class Pool(Sequence[Version]):
+    """Individuals to take ingredients from; `drawn` once anybody looked, so that only then they are on record."""
+
+    def __init__(self, versions: Sequence[Version]) -> None:
+        self._versions = tuple(versions)
+        self.drawn = False
+
+    @overload
+    def __getitem__(self, at: int) -> Version: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Version]: ...
+
+    def __getitem__(self, at: int | slice) -> Version | Sequence[Version]:
+        self.drawn = True
+        return self._versions[at]
+
+    def __len__(self) -> int:
+        return len(self._versions)
 
 
 class Variation(Protocol):

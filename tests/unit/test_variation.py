@@ -18,7 +18,7 @@ from evogit.values import Proposal, Version, Vocabulary
 from evogit.variation.lines import Lines
 from evogit.variation.making import make
 from evogit.variation.numbers import Numbers, tokens
-from evogit.variation.request import Request, Variation
+from evogit.variation.request import Pool, Request, Variation
 from evogit.variation.size import size
 from evogit.variation.syntax import Syntax
 
@@ -62,7 +62,7 @@ def propose(variation: Variation, operator: str, seed: int, **more: object) -> P
         base=more.get("base"),  # type: ignore[arg-type]
         ours=frozenset({"p.py"}),
         theirs=frozenset({"p.py"}),
-        pool=[version("def h(q):\n    return q % 7\n", "d")],
+        pool=Pool([version("def h(q):\n    return q % 7\n", "d")]),
     )
     return asyncio.run(variation.propose(request))
 
@@ -238,9 +238,9 @@ def test_steps_follow_the_one_fifth_rule() -> None:
     numbers = Numbers()
     child = propose(numbers, "perturb", 1, receiver=version("[1.0]", path="p.json"))
     numbers.learn(child, improved=True)
-    grown = numbers._steps["p.json"]
+    grown = numbers.steps["p.json"]
     numbers.learn(child, improved=False)
-    assert numbers._steps["p.json"] < grown
+    assert numbers.steps["p.json"] < grown
 
 
 def test_size_counts_nodes_not_comments() -> None:
