@@ -51,11 +51,12 @@ def cut(objects: Objects, old: Oid, new: Oid) -> tuple[Hunk, ...]:
         if any(b"\0" in text for text in texts):
             found.append(Hunk(path, whole=entry, file=True))
         else:
-            found += _compare(path, *texts)
+            found += compare(path, *texts)
     return tuple(replace(hunk, number=number) for number, hunk in enumerate(found))
 
 
-def _compare(path: str, old: bytes, new: bytes) -> list[Hunk]:
+def compare(path: str, old: bytes, new: bytes) -> list[Hunk]:
+    """The hunks of lines between two texts of one file, not numbered yet."""
     theirs = split(new)
     found, at_old, at_new = [], 0, 0
     for start, in_new, length in [*unchanged(old, new), (len(split(old)), len(theirs), 0)]:
