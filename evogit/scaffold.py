@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from evogit import globs, toml
-from evogit.catalog import Task, load_task_folder, task_from_files
-from evogit.definitions import is_name
-from evogit.errors import UsageError
+from evogit.catalog import Task, load_task_folder, task_files, task_from_files
+from evogit.definitions import did_you_mean, is_name
+from evogit.errors import DefinitionError, UsageError
 from evogit.values import Direction
 
 _TASK = """\
@@ -108,6 +109,38 @@ def write_task(
     for path, content in files.items():
         (folder / path).write_bytes(content.encode())
     return load_task_folder(folder)
+
+
+def with_parameters(task: Task, settings: Sequence[str]) -> dict[str, tuple[bytes, bool]]:
+    """The files of `task` under ``.evogit/tasks``, with ``KEY=VALUE`` of its parameters set; a value is TOML, or text.
+
+    Its target and what was measured belong to the parameters as they were, and are left out. Raises `UsageError`.
+    """
+    values: dict[str, object] = {}
+    for setting in settings:
+        key, found, text = setting.partition("=")
+        if not found:
+            raise UsageError(f"--set {setting}: expected KEY=VALUE")
+        if key not in task.parameters:
+            known = ", ".join(sorted(task.parameters)) or "none"
+            near = did_you_mean(key, task.parameters)
+            raise UsageError(f"--set {key}: task {task.name!r} has no such parameter{near}; its parameters: {known}")
+        values[key] = _value(text)
+        before = task.parameters[key]
+        alike = isinstance(before, int | float) and isinstance(values[key], int | float)
+        if type(values[key]) is not type(before) and not alike:
+            raise UsageError(f"--set {setting}: expected something like {toml.literal(before)}")
+    changed = replace(task, parameters={**task.parameters, **values}, target=None, measured=None, definition="")
+    place = f".evogit/tasks/{task.name}/"
+    seed = {f"{place}seed/{path}": file for path, file in task.seed.items()}
+    return {place + path: file for path, file in task_files(changed).items()} | seed
+
+
+def _value(text: str) -> object:
+    try:
+        return toml.parse(f"value = {text}", "--set")["value"]
+    except DefinitionError:
+        return text
 
 
 def files_named_in(command: Sequence[str], root: Path) -> list[str]:

@@ -20,18 +20,25 @@ START = 1_748_736_000  # 2025-06-01: the first commit of `new` is the same for e
 def new(
     where: Annotated[Path, typer.Argument(metavar="DIR", help="The new folder.")],
     task: Annotated[str, typer.Option(help="The task whose seed it starts from; evogit tasks lists them.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="One of the task's [parameters] (repeatable)."),
+    ] = None,
     directory: Directory = None,
     run: RunName = None,
 ) -> None:
     """Start a fresh repository from a task's seed.
 
-    Example: evogit new packing --task online-bin-packing
+    Example: evogit new packing --task online-bin-packing --set domain=or
+
+    With --set the task itself, so changed, goes into the repository too, under .evogit/tasks.
     """
     from evogit.catalog import load_task
     from evogit.config import default_cache
     from evogit.errors import UsageError
     from evogit.fetching import fetched
     from evogit.needs import require
+    from evogit.scaffold import with_parameters
     from evogit.store.objects import Identity
     from evogit.store.repository import create
 
@@ -44,9 +51,11 @@ def new(
     if found.fetch is not None:
         print(f"fetching the source of {found.fetch.package} {found.fetch.version} …", flush=True)
     source = fetched(found, default_cache())
+    own = with_parameters(found, set_) if set_ else {}
     files = (
         source
         | dict(found.seed)
+        | own
         | {".evogit/config.toml": (CONFIG.format(task=task, run=run or "main").encode(), False)}
     )
     create(target, files, f"Start from the seed of {task}", Identity("EvoGit", "evogit@evogit.invalid", START))

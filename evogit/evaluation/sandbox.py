@@ -60,6 +60,7 @@ class Sandbox:
         words += ["--cap-add", "ALL"] if os.geteuid() == 0 else ["--unshare-user", "--cap-add", "CAP_SYS_ADMIN"]
         if model and os.geteuid() != 0:
             words += ["--cap-add", "CAP_NET_ADMIN"]  # to bring a loopback device up; candidates have no capability
+        words += ["--perms", "0755", "--dir", "/etc"]  # where /usr/bin/cc and the like lead through
         words += _system()
         words += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
         own = ["/candidate", "/evogit", *(["/model"] if model else [])]

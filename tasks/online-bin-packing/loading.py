@@ -60,7 +60,8 @@ def load(path: Path) -> Callable:
     mathematics = SimpleNamespace(**{n: getattr(math, n) for n in dir(math) if not n.startswith("_")})
     modules = {"numpy": limited, "math": mathematics}
     allowed = {name: getattr(builtins, name) for name in BUILTINS}
-    allowed["__import__"] = lambda name, *_: modules[name]
+    # numpy's own C code imports by the caller's builtins; what a candidate imports was checked above.
+    allowed["__import__"] = lambda name, *how: modules.get(name) or builtins.__import__(name, *how)
     space: dict[str, object] = {"__builtins__": allowed, "__name__": "heuristic"}
     exec(compile(tree, path.name, "exec"), space)
     found = space.get("priority")

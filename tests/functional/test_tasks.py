@@ -179,3 +179,20 @@ def test_a_mistake_in_fetch_is_told(tmp_path: Path, text: str, said: str) -> Non
     with pytest.raises(DefinitionError) as caught:
         fetching(tmp_path, text=text)
     assert said in str(caught.value)
+
+
+def test_a_parameter_is_set_when_a_repository_begins(tmp_path: Path) -> None:
+    made = evogit("new", "c32", "--task", "circle-packing", "--set", "circles=32", at=tmp_path)
+    assert made.returncode == 0, made.stderr
+    task = catalog.load_task("circle-packing", tmp_path / "c32")
+    assert task.parameters["circles"] == 32
+    assert task.measured is None
+    for wrong, said in {
+        "circle=32": "did you mean 'circles'?",
+        "circles=many": "expected something like 26",
+        "circles": "expected KEY=VALUE",
+    }.items():
+        refused = evogit("new", "other", "--task", "circle-packing", "--set", wrong, at=tmp_path)
+        assert refused.returncode == 2
+        assert said in refused.stderr
+    assert not (tmp_path / "other").exists()
