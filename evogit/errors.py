@@ -4,7 +4,8 @@
     ├── UsageError              exit 2: the command line asks for something impossible
     ├── DefinitionError         a mistake in a task, agent or configuration file (file, key, expectation)
     ├── StoreError              Git said no, or the repository is not what it should be
-    │   └── RefMoved            compare-and-swap lost: somebody else moved the ref
+    │   ├── RefMoved            compare-and-swap lost: somebody else moved the ref
+    │   └── Unreachable         a remote did not answer, or not in time; trying again later makes sense
     ├── EvaluationError         the evaluator itself cannot work (not: a candidate failed)
     │   └── SandboxError        no sandbox works here, and none was waived
     ├── VariationError          this child cannot be made; counted as a rejection, never fatal
@@ -39,6 +40,10 @@ class StoreError(EvoGitError):
 
 
 class RefMoved(StoreError):
+    pass
+
+
+class Unreachable(StoreError):
     pass
 
 

@@ -28,6 +28,7 @@ from evogit.cli import (
     show,
     stats,
     status,
+    sync,
     tasks,
     verify,
 )
@@ -63,6 +64,7 @@ app.command("new")(found.new)
 app.command("init")(found.init)
 app.command("run")(run.run)
 app.command("status")(status.status)
+app.command("sync")(sync.sync)
 app.command("log")(log.log)
 app.command("show")(show.show)
 app.command("diff")(show.diff)

@@ -7,6 +7,7 @@ found in one machine-word sweep: 64 heads of 100,000 commits, all pairs, in 0.04
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from graphlib import TopologicalSorter
 
 from evogit.values import Oid
 
@@ -24,6 +25,8 @@ class Phylogeny:
         self._children: dict[int, list[int]] = {}
         self._generations: list[int] = []
         self._masks: dict[int, int] = {}
+        self._awaited: dict[Oid, list[Oid]] = {}
+        """Parents that were not there when their children came. From another host they may come later."""
         self._limit = mask_limit
 
     def __len__(self) -> int:
@@ -37,9 +40,17 @@ class Phylogeny:
         return iter(self._oids)
 
     def add(self, oid: Oid, parents: Sequence[Oid]) -> None:
-        """Append a commit. Its parents must have been added before, or they count as outside."""
+        """Append a commit. Parents that are not there count as outside until they are added themselves."""
         if oid in self._number:
             return
+        for parent in parents:
+            if parent not in self._number:
+                self._awaited.setdefault(parent, []).append(oid)
+        self._append(oid, parents)
+        if oid in self._awaited:
+            self._renumber(oid)
+
+    def _append(self, oid: Oid, parents: Sequence[Oid]) -> None:
         known = tuple(self._number[p] for p in parents if p in self._number)
         number = self._number[oid] = len(self._oids)
         self._oids.append(oid)
@@ -49,6 +60,18 @@ class Phylogeny:
             self._children.setdefault(parent, []).append(number)
             generation = max(generation, self._generations[parent] + 1)
         self._generations.append(generation)
+
+    def _renumber(self, late: Oid) -> None:
+        """Number everything anew, parents first, now that `late` has come after its children."""
+        parents = {oid: [self._oids[n] for n in self._parents[at]] for at, oid in enumerate(self._oids)}
+        for child in self._awaited.pop(late):
+            if late not in parents[child]:
+                parents[child].append(late)
+        order = TopologicalSorter(parents).static_order()
+        self._number, self._oids, self._parents, self._generations = {}, [], [], []
+        self._children, self._masks = {}, {}
+        for oid in order:
+            self._append(oid, parents[oid])
 
     def parents(self, oid: Oid) -> tuple[Oid, ...]:
         return tuple(self._oids[n] for n in self._parents[self._number[oid]])

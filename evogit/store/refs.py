@@ -59,6 +59,11 @@ def tags(run: str) -> str:
     return f"refs/tags/evogit/{run}/"
 
 
+def shared(run: str) -> tuple[str, ...]:
+    """What hosts exchange, as patterns: journals, and what people decided by plain Git."""
+    return (f"{journals(run)}*", f"{people(run)}*", f"{promoted(run, '*')}", f"{tags(run)}*")
+
+
 def agent_of(ref: str, run: str) -> tuple[str, str] | None:
     """(host, agent) of an individual's ref; None for promoted versions and anything else."""
     prefix = individuals(run)

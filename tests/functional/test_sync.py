@@ -1,0 +1,168 @@
+"""`evogit sync`: hosts that share a Git remote and nothing else come to the same record, over a path and over http."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import CGIHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evogit.phylogeny.graph import Phylogeny
+from tests.conftest import run_git
+from tests.functional.test_engine import evogit, project, status
+
+
+def clone(origin: str, at: Path) -> Path:
+    run_git("clone", "-q", origin, str(at), cwd=at.parent)
+    return at
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Path:
+    (tmp_path / "seed").mkdir()
+    seed = project(tmp_path / "seed")
+    run_git("clone", "-q", "--bare", str(seed), str(tmp_path / "origin.git"), cwd=tmp_path)
+    run_git("config", "http.receivepack", "true", cwd=tmp_path / "origin.git")
+    return tmp_path / "origin.git"
+
+
+@pytest.fixture
+def http(origin: Path) -> Iterator[str]:
+    """The remote behind the real git http-backend."""
+    backend = Path(run_git("--exec-path", cwd=origin)) / "git-http-backend"
+    if not backend.exists():
+        pytest.skip(f"no {backend} here")
+
+    class Backend(CGIHTTPRequestHandler):
+        have_fork = False
+
+        def handle_any(self) -> None:
+            path, _, query = self.path.partition("?")
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length)
+            variables = {
+                "GIT_PROJECT_ROOT": str(origin.parent),
+                "GIT_HTTP_EXPORT_ALL": "1",
+                "PATH_INFO": path,
+                "QUERY_STRING": query,
+                "REQUEST_METHOD": self.command,
+                "CONTENT_TYPE": self.headers.get("Content-Type") or "",
+                "CONTENT_LENGTH": str(length),
+                "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding") or "",
+                "GIT_PROTOCOL": self.headers.get("Git-Protocol") or "",
+                "PATH": "/usr/bin:/bin",
+            }
+            done = subprocess.run([str(backend)], input=body, env=variables, capture_output=True, check=True)
+            head, _, rest = done.stdout.partition(b"\r\n\r\n")
+            fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
+            self.send_response(int(fields.pop("Status", "200").split()[0]))
+            for name, value in fields.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(rest)))
+            self.end_headers()
+            self.wfile.write(rest)
+
+        do_GET = do_POST = handle_any  # noqa: N815  # the base class wants these names
+
+        def log_message(self, format: str, *words: Any) -> None:  # as in the base class
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Backend)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/{origin.name}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def sync(at: Path, code: int = 0) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(evogit(at, "sync", "--json", code=code)) if not code else {}
+    return found
+
+
+@pytest.mark.parametrize("over", ["path", "http"])
+def test_hosts_that_met_agree(tmp_path: Path, origin: Path, over: str, request: pytest.FixtureRequest) -> None:
+    address = str(origin) if over == "path" else request.getfixturevalue("http")
+    one, other = clone(address, tmp_path / "one"), clone(address, tmp_path / "other")
+    users = run_git("for-each-ref", "refs/heads/main", "refs/remotes", cwd=one)
+    evogit(one, "run", "--candidates", "30", "--seed", "1", "--quiet")
+    assert sync(one)["pushed"]
+    assert sync(other)["entries"] > 30
+    evogit(other, "run", "--candidates", "90", "--seed", "2", "--policy", "paper", "--quiet")
+    trees = [
+        tuple(found)
+        for line in run_git("log", "--format=%B", "--glob=refs/evogit/main/journal/", cwd=other).splitlines()
+        if line.startswith("{") and (found := key(json.loads(line)))
+    ]
+    assert len(trees) == len(set(trees)), "no tree is evaluated where its journal has been seen"
+    evogit(one, "run", "--candidates", "30", "--seed", "3", "--quiet")
+    sync(other)
+    sync(one)
+    assert sync(other)["entries"] > 0
+    first, second = status(one), status(other)
+    assert first["candidates"] == second["candidates"] == 150
+    assert first["best"] == second["best"]
+    assert first["rejected"] == second["rejected"]
+    places = [
+        {(agent["host"], agent["name"]): agent["commit"] for agent in found["agents"]} for found in (first, second)
+    ]
+    # An agent without an accepted child is on no record yet: only its own host has its branch.
+    both = places[0].keys() & places[1].keys()
+    assert len({host for host, _ in both}) == 2, (first, second)
+    assert {name: places[0][name] for name in both} == {name: places[1][name] for name in both}
+    for at in (one, other):
+        assert sync(at) == {"remote": "origin", "entries": 0, "pushed": [], "complaints": []}
+        assert "clean" in evogit(at, "fsck")
+    assert run_git("for-each-ref", "refs/heads/main", "refs/remotes", cwd=one) == users
+
+
+def key(entry: dict[str, Any]) -> tuple[str, int] | None:
+    """What an evaluation of a failed or worse candidate is known by; accepted duplicates are looked up, not run."""
+    decided = entry["kind"] == "evaluated" and entry.get("decision") not in (None, "accepted")
+    return (str(entry["tree"]), int(entry.get("epoch", 0))) if decided else None
+
+
+def test_decisions_travel_and_a_cut_off_host_says_so(tmp_path: Path, origin: Path) -> None:
+    one, other = clone(str(origin), tmp_path / "one"), clone(str(origin), tmp_path / "other")
+    evogit(one, "run", "--candidates", "10", "--seed", "1", "--quiet")
+    best = status(one)["best"]["commit"]
+    run_git("tag", "evogit/main/pin/this", best, cwd=one)
+    sync(one)
+    sync(other)
+    assert run_git("rev-parse", "refs/tags/evogit/main/pin/this", cwd=other) == best
+    origin.rename(tmp_path / "away.git")
+    assert "cannot fetch from origin" in evogit(other, "sync", code=1)
+    assert "no remote 'nowhere'" in evogit(other, "sync", "--remote", "nowhere", code=2)
+    assert "a:b" not in evogit(other, "sync", "--remote", "https://a:b@example.invalid/x", code=2)
+
+
+def test_another_copy_of_a_repository_overwrites_nothing(tmp_path: Path, origin: Path) -> None:
+    one = clone(str(origin), tmp_path / "one")
+    evogit(one, "run", "--candidates", "5", "--seed", "1", "--quiet")
+    sync(one)
+    subprocess.run(["cp", "-r", str(one), str(tmp_path / "copy")], check=True)
+    for at, seed in ((one, "2"), (tmp_path / "copy", "3")):
+        evogit(at, "run", "--candidates", "5", "--seed", seed, "--quiet")
+    sync(one)
+    there = run_git("for-each-ref", "refs/evogit/", cwd=origin)
+    assert "writes under the same name" in evogit(tmp_path / "copy", "sync", code=1)
+    assert run_git("for-each-ref", "refs/evogit/", cwd=origin) == there
+    assert status(tmp_path / "copy")["candidates"] == 10
+
+
+def test_a_parent_may_come_after_its_children() -> None:
+    early, late = Phylogeny(), Phylogeny()
+    edges = {"base": (), "a": ("base",), "b": ("a",), "c": ("a", "b")}
+    for oid in ("base", "a", "b", "c"):
+        early.add(oid, edges[oid])
+    for oid in ("c", "base", "b", "a"):
+        late.add(oid, edges[oid])
+    for oid in edges:
+        assert late.ancestors(oid) == early.ancestors(oid)
+        assert set(late.parents(oid)) == set(early.parents(oid))
