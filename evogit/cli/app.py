@@ -21,6 +21,7 @@ from evogit.cli import (
     graph,
     guide,
     log,
+    minimize,
     models,
     replay,
     review,
@@ -75,6 +76,7 @@ app.command("credit")(credit.credit)
 app.command("bisect")(credit.bisect)
 app.command("best")(best.best)
 app.command("verify")(verify.verify)
+app.command("minimize")(minimize.minimize)
 app.command("review")(review.review)
 app.command("promote")(decide.promote)
 app.command("prune")(decide.prune)

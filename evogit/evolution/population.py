@@ -123,7 +123,7 @@ class Population:
         if decision is not None:
             self.descend(candidate, data.get("parents", ()))
         new_best = False
-        if evaluation.ok:
+        if evaluation.ok and not data.get("trial"):
             # A validation entry may name a later finder of the same commit; the maker is who was accepted with it.
             maker = self.makers.setdefault(candidate, (host, agent))
             assert evaluation.score is not None
@@ -194,6 +194,9 @@ class Population:
         if commit not in self.phylogeny:
             self.phylogeny.add(commit, parents)
             self.fate.admit(commit, parents, self.decisions)
+            late = self.phylogeny.children(commit)  # its children were read before it
+            if late and self.fate.reconsider(commit, self.decisions, self.phylogeny):
+                self._ranking.anew(self.direction, self.fate.extinct, self.trees, self.makers, self.results)
 
     def skip(self, definition: str, operator: str, reason: str, count: int = 1) -> None:
         """Count proposals that were rejected before anything ran."""

@@ -33,7 +33,7 @@ class Scoring:
     def __init__(self, session: Session, evaluator: Evaluator, desk: Desk) -> None:
         self._session = session
         self._desk = desk
-        self._evaluator = evaluator
+        self.evaluator = evaluator
         self._flying: dict[tuple[Oid, int], asyncio.Future[Evaluation]] = {}
 
     def calls(self, evaluation: Evaluation) -> tuple[Call, ...]:
@@ -51,7 +51,7 @@ class Scoring:
         future: asyncio.Future[Evaluation] = asyncio.get_running_loop().create_future()
         self._flying[(tree, epoch)] = future
         try:
-            evaluation = replace(await self._evaluator.evaluate(tree, epoch=epoch), epoch=epoch)
+            evaluation = replace(await self.evaluator.evaluate(tree, epoch=epoch), epoch=epoch)
             future.set_result(evaluation)
         finally:
             self._flying.pop((tree, epoch), None)
@@ -61,7 +61,7 @@ class Scoring:
 
     async def measure_again(self, tree: Oid, first: Evaluation) -> Evaluation:
         """Re-measure an apparent win, against banking luck: the mean of both measurements counts."""
-        again = replace(await self._evaluator.evaluate(tree, epoch=first.epoch), epoch=first.epoch)
+        again = replace(await self.evaluator.evaluate(tree, epoch=first.epoch), epoch=first.epoch)
         if not again.ok or first.score is None or again.score is None:
             return again
         score = statistics.fmean((first.score, again.score))
@@ -82,12 +82,19 @@ class Scoring:
             return None
         return await self._examine(commit, tree, agent, VALIDATION)
 
-    async def _examine(self, commit: Oid, tree: Oid, agent: str, epoch: int) -> Evaluation:
+    async def trial(self, commit: Oid, tree: Oid, epoch: int) -> Evaluation:
+        """The evaluation of a variant on the way to a smaller change; journaled, but no champion: it is one of many."""
+        found = self._session.population.result(tree, epoch)
+        return found if found is not None else await self._examine(commit, tree, "minimize", epoch, trial=True)
+
+    async def _examine(self, commit: Oid, tree: Oid, agent: str, epoch: int, *, trial: bool = False) -> Evaluation:
         session, validation = self._session, epoch == VALIDATION
-        evaluation = await self._evaluator.evaluate(tree, epoch=0 if validation else epoch, validation=validation)
+        evaluation = await self.evaluator.evaluate(tree, epoch=0 if validation else epoch, validation=validation)
         evaluation = replace(evaluation, epoch=epoch)
         data = write_evaluation(evaluation, timed=not session.plan.deterministic)
         data |= {"tree": tree, "digest": session.digest, "host": session.host, "agent": agent}
+        if trial:
+            data["trial"] = True
         if calls := self.calls(evaluation):
             data["calls"] = write_calls(calls)
         what = "validated" if validation else "evaluated"
