@@ -26,6 +26,7 @@ from evogit.cli import (
     replay,
     review,
     run,
+    schedule,
     show,
     stats,
     status,
@@ -90,6 +91,7 @@ app.add_typer(tasks.app, name="tasks")
 app.command("agents")(catalog.agents)
 app.add_typer(models.app, name="models")
 app.command("config")(configure.config)
+app.add_typer(schedule.app, name="schedule")
 app.command("fsck")(checks.fsck)
 app.command("clean")(checks.clean)
 app.command("doctor")(checks.doctor)

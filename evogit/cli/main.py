@@ -69,7 +69,7 @@ def reordered(arguments: list[str]) -> list[str]:
         else:
             break
     rest = arguments[at:]
-    if rest[:1] in (["models"], ["tasks"]) and len(rest) > 1 and not rest[1].startswith("-"):
+    if rest[:1] in (["models"], ["tasks"], ["schedule"]) and len(rest) > 1 and not rest[1].startswith("-"):
         return [*rest[:2], *moved, *rest[2:]]
     return [*rest[:1], *moved, *rest[1:]] if rest else arguments
 

@@ -32,7 +32,9 @@ def run(
         str | None, typer.Option(help="What to evolve (default: as configured, or as the run began).")
     ] = None,
     candidates: Annotated[int | None, typer.Option(min=1, help="Stop after so many candidates of this call.")] = None,
-    seconds: Annotated[str | None, typer.Option(metavar="TIME", help="Stop after this time: 90, 15m, 4h.")] = None,
+    seconds: Annotated[
+        str | None, typer.Option("--seconds", "--time", metavar="TIME", help="Stop after this time: 90, 15m, 4h.")
+    ] = None,
     patience: Annotated[int | None, typer.Option(min=1, help="Stop after so many without a new best.")] = None,
     tries: Annotated[
         int | None, typer.Option(min=1, help="A version is exhausted after so many children in vain.")

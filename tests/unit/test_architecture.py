@@ -19,7 +19,7 @@ FLOORS = (
     {"task", "config"},
     {"taskfile"},
     {"catalog"},
-    {"scaffold", "fetching", "example"},
+    {"scaffold", "fetching", "example", "scheduling"},
     {"models", "store"},
     {"variation", "evaluation", "phylogeny"},
     {"evolution"},
@@ -41,6 +41,7 @@ OWNERS = {
     "pygit2": ("evogit/store/",),
     "networkx": ("evogit/phylogeny/",),
     "ray": ("evogit/evaluation/engines/ray.py",),
+    "crontab": ("evogit/scheduling/expression.py", "evogit/scheduling/tab.py"),
     "platformdirs": ("evogit/config.py",),
 }
 
