@@ -24,6 +24,7 @@ from evogit.cli import (
     minimize,
     models,
     replay,
+    report,
     review,
     run,
     schedule,
@@ -78,6 +79,7 @@ app.command("bisect")(credit.bisect)
 app.command("best")(best.best)
 app.command("verify")(verify.verify)
 app.command("minimize")(minimize.minimize)
+app.command("report")(report.report)
 app.command("review")(review.review)
 app.command("promote")(decide.promote)
 app.command("prune")(decide.prune)

@@ -106,6 +106,9 @@ def moment(text: str, now: float) -> int:
     ago = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip())
     if ago:
         return round((now - float(ago[1]) * _UNITS[ago[2]]) * 1000)
+    days = {"today": 0, "yesterday": 1}.get(text.strip().lower())
+    if days is not None:
+        return (int(now // _UNITS["d"]) - days) * _UNITS["d"] * 1000
     try:
         found = datetime.fromisoformat(text.strip())
     except ValueError:

@@ -1,0 +1,50 @@
+"""The morning report on a finished run: numbers that agree with the log, as Markdown, HTML and JSON."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from tests.functional.test_decisions import evogit, finished, ran, rows, said
+
+__all__ = ["finished", "ran"]
+
+
+def test_the_report_agrees_with_the_log(ran: Path) -> None:
+    found = said(ran, "report", "--since", "2000-01-01")
+    log = rows(ran)
+    assert found["candidates"] == len(log)
+    assert found["accepted"] == sum(row["decision"] == "accepted" for row in log)
+    best = said(ran, "best")
+    assert found["improvements"][-1]["score"] == best["score"] == found["after"]
+    scores = [each["score"] for each in found["improvements"]]
+    assert all(each["before"] is not None for each in found["improvements"])
+    assert len(set(scores)) == len(scores)
+    assert scores == sorted(scores) or scores == sorted(scores, reverse=True)
+    assert sum(worker["improvements"] for worker in found["workers"]) == len(scores)
+    assert [item["why"] for item in found["waiting"]][:1] == ["new best"]
+    later = said(ran, "report", "--since", "2999-01-01")
+    assert (later["candidates"], later["improvements"], later["before"]) == (0, [], best["score"])
+
+
+def test_people_read_it(ran: Path) -> None:
+    evogit(ran, "prune", "best", "-m", "a | b <script>alert(1)</script>")
+    text = evogit(ran, "report", "--since", "2000-01-01", "-o", "r.md")
+    assert "improvements" in text
+    shown = (ran / "r.md").read_text()
+    for title in ("## What improved", "## By whom, at what cost", "## What waits for review", "## The graph"):
+        assert title in shown
+    assert "a \\| b \\<script\\>" in shown
+    evogit(ran, "report", "--since", "2000-01-01", "--format", "html", "-o", "r.html")
+    page = (ran / "r.html").read_text()
+    assert "<script" not in page
+    assert "a | b &lt;script&gt;" in page
+    picture = page[page.index("<svg") : page.index("</svg>") + 6]
+    assert ET.fromstring(picture).tag.endswith("svg")
+
+
+@pytest.mark.parametrize("option", [("--since", "tomorrow-ish"), ("--format", "pdf")])
+def test_mistakes(ran: Path, option: tuple[str, str]) -> None:
+    assert option[0] in evogit(ran, "report", *option, code=2)
