@@ -97,22 +97,25 @@ def _improvements(record: Record, since: int) -> tuple[float | None, list[Improv
         if facts.milliseconds < since or i == history.base:
             before = score
         elif facts.decision == "accepted":
-            found.append(
-                Improvement(
-                    history.oid(i),
-                    facts.milliseconds,
-                    score,
-                    best,
-                    facts.agent,
-                    facts.operator,
-                    facts.model,
-                    facts.summary,
-                )
-            )
+            found.append(_improvement(record, i, score, best))
         else:
             continue
         best = score
+    top = history.facts(history.best)
+    if (
+        top.score is not None
+        and top.milliseconds >= since
+        and history.best != history.base
+        and history.oid(history.best) not in {f.commit for f in found}
+    ):
+        # Champions are validated apart: the best now need not be the one that scored best when it was made.
+        found.append(_improvement(record, history.best, top.score, before))
     return before, found
+
+
+def _improvement(record: Record, i: int, score: float, before: float | None) -> Improvement:
+    facts, oid = record.history.facts(i), record.history.oid(i)
+    return Improvement(oid, facts.milliseconds, score, before, facts.agent, facts.operator, facts.model, facts.summary)
 
 
 def _workers(entries: Iterable[Entry], improved: set[Oid]) -> tuple[Worker, ...]:
