@@ -270,7 +270,17 @@ def start(name: Name, directory: Directory = None, run: RunName = None) -> int:
 
     place = here(directory, run)
     private = place.repository.private
-    return starting.start(private, plans.load(private, name), _told(place), dict(os.environ))
+    plan = plans.load(private, name)
+    concerned = here(directory, _run_of(plan.arguments) or plan.environment.get("EVOGIT_RUN_NAME"))
+    return starting.start(private, plan, _told(concerned), dict(os.environ))
+
+
+def _run_of(arguments: tuple[str, ...]) -> str | None:
+    """The run that a command names, whose record its summary is about."""
+    for word, after in zip(arguments, (*arguments[1:], ""), strict=True):
+        if word == "--run" or word.startswith("--run="):
+            return word.partition("=")[2] or after or None
+    return None
 
 
 def _told(place: Place) -> Told:

@@ -113,6 +113,13 @@ def test_overlap_is_quiet_and_old_logs_go(project: Path, table: Path) -> None:
     assert (len(left), left[0]) == (20, "2025-01-06T00-00-00Z.log")
 
 
+def test_the_summary_is_of_the_run_that_the_command_names(project: Path, table: Path) -> None:
+    add(project, table, command=(*RUN, "--run", "other"))
+    assert evogit("schedule", "start", "run", at=project).returncode == 0
+    (row,) = json.loads(evogit("schedule", "logs", "--json", at=project).stdout)
+    assert (row["summary"]["run"], row["summary"]["candidates"]) == ("other", 15)
+
+
 def test_mistakes_are_told_when_they_are_typed(project: Path, table: Path) -> None:
     before = table.read_text()
     for when, command, said in (
