@@ -20,6 +20,7 @@ from evogit.cli import (
     found,
     graph,
     guide,
+    land,
     log,
     minimize,
     models,
@@ -80,6 +81,7 @@ app.command("best")(best.best)
 app.command("verify")(verify.verify)
 app.command("minimize")(minimize.minimize)
 app.command("report")(report.report)
+app.command("land")(land.land)
 app.command("review")(review.review)
 app.command("promote")(decide.promote)
 app.command("prune")(decide.prune)

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evogit.cli.measure import measuring
+from evogit.cli.measure import workbench
 from evogit.cli.place import Directory, Json, Place, RunName, here, number, print_json
 from evogit.cli.progress import Advance, progress
 from evogit.cli.show import resolve
 
 if TYPE_CHECKING:
     from evogit.evolution.session import Session
+    from evogit.models.desk import Desk
     from evogit.review.minimizing import Minimized
+    from evogit.review.verifying import Bench
 
 SHOWN = 20
 
@@ -66,21 +68,44 @@ async def minimized(
     expressions: bool = True,
 ) -> Minimized:
     """Do it with the sandbox and models configured here."""
-    import os
+    async with workbench(place, session, jobs=_width(place, jobs)) as (bench, desk):
+        return await minimized_by(
+            place, session, bench, desk, commit, advance, tolerance=tolerance, jobs=jobs, expressions=expressions
+        )
 
+
+async def minimized_by(
+    place: Place,
+    session: Session,
+    bench: Bench,
+    desk: Desk,
+    commit: str,
+    advance: Advance,
+    *,
+    tolerance: str = "0",
+    jobs: int = 0,
+    expressions: bool = True,
+) -> Minimized:
+    """The same at a bench that is there already."""
+    from evogit.evolution.scoring import Scoring
     from evogit.review import minimizing
 
-    width = jobs or place.config.evaluation.jobs or os.cpu_count() or 1
-    async with measuring(place, session, jobs=width) as (_, scoring):
+    async with bench.open(session.task) as evaluator:
         return await minimizing.minimize(
             session,
-            scoring,
+            Scoring(session, evaluator, desk),
             commit,
             tolerance=_tolerance(session, commit, tolerance),
-            width=width,
+            width=_width(place, jobs),
             expressions=expressions,
             heard=lambda done, at: advance(done, 0, at),
         )
+
+
+def _width(place: Place, jobs: int) -> int:
+    import os
+
+    return jobs or place.config.evaluation.jobs or os.cpu_count() or 1
 
 
 def _tolerance(session: Session, commit: str, text: str) -> float:

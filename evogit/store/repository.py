@@ -206,6 +206,24 @@ def editor(repository: Repository) -> str:
         raise UsageError("no editor is set. Type: export EDITOR=nano") from error
 
 
+def merge_base(repository: Repository, a: Oid, b: Oid) -> Oid | None:
+    """A best common ancestor of two commits, or None."""
+    found = git.Git(str(repository.git_dir)).merge_base(a, b, with_exceptions=False)
+    return str(found).split()[0] if found else None
+
+
+def is_branch_name(name: str) -> bool:
+    """Whether Git would take `name` for a branch."""
+    status, _, _ = git.Git().check_ref_format("--branch", name, with_extended_output=True, with_exceptions=False)
+    return int(status) == 0
+
+
+def checked_out(repository: Repository) -> set[str]:
+    """Branches that some worktree has checked out, as full refs."""
+    listing = str(git.Git(str(repository.git_dir)).worktree("list", "--porcelain"))
+    return {line.removeprefix("branch ") for line in listing.splitlines() if line.startswith("branch ")}
+
+
 def apply_patch(repository: Repository, tree: Oid, patch: bytes) -> Oid:
     """The tree that ``git apply`` makes of `tree`, in an index of its own.
 
