@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,10 @@ from evogit.review.replaying import Replayer
 from evogit.store.journal import Entry
 from evogit.store.objects import Identity
 from evogit.store.repository import find
+from tests import fitting
+from tests.chatserver import ChatServer
 from tests.conftest import run_git
+from tests.fitting import write
 from tests.functional.test_engine import EVALUATE, evogit, project
 
 TUNED = EVALUATE.replace(
@@ -97,3 +102,33 @@ def evogit_out(at: Path, *words: str) -> str:
     )
     assert done.returncode == 1, done.stderr
     return done.stdout
+
+
+def reply(body: dict[str, Any]) -> str:
+    """As `write`, and also one edited line in JSON, and whole files; now and then one that fails, for the fixer."""
+    prompt = fitting.prompt_of(body)
+    rng = random.Random(json.dumps(body["messages"]))
+    expression = "nothing" if rng.random() < 0.2 else f"{rng.randint(0, 4)} * x + {rng.randint(0, 9)}"
+    if "each line with its number" in prompt:
+        found = re.search(r"^(\d+: +return .*)$", prompt, re.MULTILINE)
+        assert found is not None
+        return json.dumps({"path": "program.py", "search": found[1], "replace": f"    return {expression}"})
+    if "Rewrite what you expect" in prompt:
+        return f"program.py\n```python\ndef answer(x):\n    return {expression}\n\n\ndef helper(x):\n    return x\n```"
+    return write(body).replace("4 * x", "nothing * x")
+
+
+def test_every_candidate_of_models_is_made_again_from_its_reply(tmp_path: Path) -> None:
+    operators: set[str] = set()
+    with ChatServer(reply=reply) as server:
+        at = fitting.project(tmp_path / "p", server.url)
+        population = "surgeon:2, coder:2, author:2, tuner:2, breeder, tinker:1, fixer"
+        fitting.evogit(at, "run", "--agents", population, "--candidates", "60", "--seed", "5", "--deterministic", "-q")
+    objects = find(at).objects()
+    replayer = Replayer(objects, read_journals(objects, "main", {}))
+    for entry in born(at):
+        found = asyncio.run(replayer.replay(str(entry.candidate)))
+        assert found.outcome == "identical", (entry.data["operator"], found)
+        if entry.data.get("calls"):
+            operators.add(str(entry.data["operator"]))
+    assert {"section", "search-replace", "whole-files", "line-edit", "repair", "cross"} <= operators, operators
