@@ -7,6 +7,15 @@ from dataclasses import asdict
 
 from evogit.cli.place import Place, print_json
 
+NOT_ESTIMATED = {
+    "cross": "asks only where two versions conflict",
+    "repair": "asks only after a child failed its evaluation",
+    "judge": "asks twice for each comparison, in both orders",
+    "distil": "asks once in a while, for notes",
+    "command": "is a program: what it spends is known only afterwards",
+}
+"""Operator → why a proposal's cost cannot be told from a prompt that would be sent now."""
+
 
 def estimate(place: Place, *, base: str, json: bool) -> int:
     """Print tokens and cost of a proposal of each agent, and of the whole budget of candidates; the exit code."""
@@ -22,11 +31,17 @@ def estimate(place: Place, *, base: str, json: bool) -> int:
     candidates = plan.budget.candidates
     each = sum(row.cost * row.agents for row in rows) / max(1, agents)
     tokens = sum((row.prompt + row.reply) * row.agents for row in rows) / max(1, agents)
+    others = {
+        agent.name: NOT_ESTIMATED[agent.operator]
+        for agent, count in plan.agents
+        if count and (agent.asks_a_model or agent.operator == "command") and agent.operator in NOT_ESTIMATED
+    }
     if json:
         found = [asdict(row) for row in rows]
         print_json(
             {
                 "agents": found,
+                "not_estimated": others,
                 "tokens_per_candidate": tokens,
                 "cost_per_candidate": each,
                 "candidates": candidates,
@@ -35,8 +50,13 @@ def estimate(place: Place, *, base: str, json: bool) -> int:
             }
         )
         return 0
-    if not rows:
+    if not rows and not others:
         print("no agent of this population asks a model: nothing to pay")
+        return 0
+    for name, why in others.items():
+        print(f"{name}: not in this estimate, it {why}")
+    if not rows:
+        print("cap what these may spend with --max-cost and --max-tokens")
         return 0
     for row in rows:
         print(

@@ -158,18 +158,19 @@ class Stepping:
         self, worker: Worker, step: int, plan: Plan, proposal: Proposal, tree: Oid, wanted: Request
     ) -> bool:
         colony = self._colony
-        known, evaluation = await self._evaluate(tree)
-        decision = self._decide(worker, step, plan, tree, evaluation)
-        if decision is None and not known and colony.session.task.evaluation.noisy:
-            evaluation = await colony.scoring.measure_again(tree, evaluation)
-            decision = self._decide(worker, step, plan, tree, evaluation)
-        judging = colony.session.task.evaluation.judge
-        if known and (decision is not None or judging == "decides"):
-            return self._reject(worker, step, plan, proposal, Reason.DUPLICATE)
         spoken: list[Spoken] = []
-        child = colony.living.measure((colony.session.host, worker.name), "", tree, evaluation)
-        if evaluation.ok and (judging == "decides" or (judging == "ties" and self._tied(child))):
-            decision, spoken = await contest(colony, step, plan, child, evaluation, wanted.rng)
+        with self._books.owing(proposal.calls):
+            known, evaluation = await self._evaluate(tree)
+            decision = self._decide(worker, step, plan, tree, evaluation)
+            if decision is None and not known and colony.session.task.evaluation.noisy:
+                evaluation = await colony.scoring.measure_again(tree, evaluation)
+                decision = self._decide(worker, step, plan, tree, evaluation)
+            judging = colony.session.task.evaluation.judge
+            if known and (decision is not None or judging == "decides"):
+                return self._reject(worker, step, plan, proposal, Reason.DUPLICATE)
+            child = colony.living.measure((colony.session.host, worker.name), "", tree, evaluation)
+            if evaluation.ok and (judging == "decides" or (judging == "ties" and self._tied(child))):
+                decision, spoken = await contest(colony, step, plan, child, evaluation, wanted.rng)
         if decision is None and colony.watch.outdated(worker.name):
             decision = Reason.OUTDATED
         if decision is None and not all(map(colony.population.fate.alive, proposal.parents)):

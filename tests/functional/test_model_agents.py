@@ -10,7 +10,7 @@ import pytest
 
 from tests.chatserver import Answer, ChatServer
 from tests.conftest import run_git
-from tests.fitting import KEY, evogit, objects_with, project, prompt_of, status, write
+from tests.fitting import EVALUATE, KEY, evogit, objects_with, project, prompt_of, status, write
 
 
 def test_a_mixed_population_is_deterministic_and_its_conversations_are_on_record(tmp_path: Path) -> None:
@@ -287,3 +287,33 @@ def test_what_a_person_said_reaches_the_prompts_and_pruned_code_does_not_come_ba
     assert kept["holds"] is True
     attempt = run_git("log", "-20", "--format=%B", f"refs/evogit/main/journal/{'local-0'}", cwd=at)
     assert f'"goal": "{stage["entry"][:10]}"' in attempt
+
+
+def test_a_dry_run_names_the_agents_it_cannot_estimate(tmp_path: Path) -> None:
+    with ChatServer(reply=write) as server:
+        at = project(tmp_path, server.url)
+        found = json.loads(evogit(at, "run", "--agents", "breeder:1, tinker:1, fixer", "--dry-run", "--json"))
+        told = evogit(at, "run", "--agents", "breeder:1, tinker:1", "--dry-run")
+        assert server.asked == []
+    assert set(found["not_estimated"]) == {"breeder", "fixer"}
+    assert found["agents"] == []
+    assert "not in this estimate" in told
+    assert "nothing to pay" not in told
+    assert "nothing to pay" in evogit(at, "run", "--agents", "tinker:1", "--dry-run")
+
+
+def test_what_was_paid_for_a_candidate_is_on_record_even_if_the_run_ends_in_its_evaluation(tmp_path: Path) -> None:
+    slow = "import time\n" + EVALUATE.replace(
+        "    space = {}", "    time.sleep(60 * ('return 0\\n' not in (folder / 'program.py').read_text()))\n    space = {}"
+    )
+    with ChatServer(reply=write) as server:
+        at = project(tmp_path, server.url, evaluate=slow)
+        definition = at / ".evogit/tasks/fit/task.toml"
+        definition.write_text(definition.read_text().replace("deadline = 5", "deadline = 100"))
+        evogit(at, "run", "--agents", "coder:2", "--seconds", "3", "-q")
+        asked = len(server.asked)
+    spent = json.loads(evogit(at, "stats", "--json"))["spent"]
+    assert status(at)["candidates"] == 0
+    assert asked > 0
+    assert spent["model"]["fast"]["calls"] == asked
+    assert "clean" in evogit(at, "fsck")
