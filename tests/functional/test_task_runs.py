@@ -13,11 +13,11 @@ from tests.functional.test_cli import evogit
 
 RUNS = {
     "accelerator-selector": ("tinker:4", 60, 1),
-    "circle-packing": ("tinker:6", 60, 2),
+    "circle-packing": ("tinker:6", 60, 1),
     "expert-router": ("tinker:4", 60, 1),
     "in-context-gd": ("tinker:4", 80, 1),
     "sorting-network": ("shuffler:4", 400, 1),
-    "tsp-heuristic": ("shuffler:8", 80, 1),
+    "tsp-heuristic": ("shuffler:8", 80, 3),
 }
 """Task → agents, candidates and seed that get better for sure: the runs are deterministic."""
 
