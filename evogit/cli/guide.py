@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evogit.cli.decide import author
+from evogit.cli.decide import DryRun, Reason, author
 from evogit.cli.editor import edited
 from evogit.cli.place import Directory, Json, Place, RunName, here, interactive, print_json
 from evogit.cli.show import resolve
@@ -28,6 +28,8 @@ def guide(
     withdraw: Annotated[
         str | None, typer.Option(metavar="ID", help="Take something back; --list shows the ids.")
     ] = None,
+    reason: Reason = "",
+    dry_run: DryRun = False,
     json: Json = False,
     directory: Directory = None,
     run: RunName = None,
@@ -47,17 +49,24 @@ def guide(
         _list(place.population(), json=json)
         return
     with sitting(place.repository, place.run) as session:
-        if withdraw is not None:
-            taken = deciding.withdraw(session, withdraw, author=author(place))
+        about = resolve(place, on) if on else ""
+        if about and about not in session.population.phylogeny:
+            raise UsageError(f"{on}: no candidate of run {place.run!r}. Type: evogit log")
+        if withdraw is not None and dry_run:
+            taken = deciding.guidance_called(session, withdraw)
+            said, document = f"would withdraw: {taken.text}", _row(taken, holds=True)
+        elif withdraw is not None:
+            taken = deciding.withdraw(session, withdraw, author=author(place), reason=reason)
             said, document = f"withdrawn: {taken.text}", _row(taken, holds=False)
+        elif dry_run:
+            said = f"would say: {text}"
+            document = {"id": None, "text": text, "on": about or None, "agent": agent or None}
         else:
-            about = resolve(place, on) if on else ""
-            if about and about not in session.population.phylogeny:
-                raise UsageError(f"{on}: no candidate of run {place.run!r}. Type: evogit log")
-            entry = deciding.guide(session, text or "", author=author(place), on=about, agent=agent)
+            entry = deciding.guide(session, text or "", author=author(place), on=about, agent=agent, reason=reason)
             given = next(g for g in session.population.decisions.guidance if g.entry == entry.oid)
             said = f"said. Take it back: evogit guide --withdraw {entry.oid[:10]}"
             document = _row(given, holds=True)
+        document["dry_run"] = dry_run
     if json:
         print_json(document)
     else:
@@ -100,6 +109,8 @@ def goal(
         str | None, typer.Option(metavar="FILE", help="With edit: read the text from FILE, or from standard input: -.")
     ] = None,
     history: Annotated[bool, typer.Option("--history", help="All stages, with who opened and who saw them.")] = False,
+    reason: Reason = "",
+    dry_run: DryRun = False,
     json: Json = False,
     directory: Directory = None,
     run: RunName = None,
@@ -116,7 +127,7 @@ def goal(
 
     place = here(directory, run)
     if action == "edit":
-        _edit(place, file, json=json)
+        _edit(place, file, reason=reason, dry_run=dry_run, json=json)
     elif action is not None:
         raise UsageError(f"evogit goal knows only edit, not {action!r}. Type: evogit goal edit --file FILE")
     elif file is not None:
@@ -166,10 +177,10 @@ def _stages(place: Place, population: Population) -> list[dict[str, Any]]:
     ]
 
 
-def _edit(place: Place, file: str | None, *, json: bool) -> None:
+def _edit(place: Place, file: str | None, *, reason: str, dry_run: bool, json: bool) -> None:
     from evogit.errors import UsageError
     from evogit.evolution.session import recorded_task, sitting
-    from evogit.review.deciding import set_goal
+    from evogit.review.deciding import check_goal, set_goal
 
     with sitting(place.repository, place.run) as session:
         stage = session.population.decisions.stage
@@ -188,9 +199,12 @@ def _edit(place: Place, file: str | None, *, json: bool) -> None:
             if not saved:
                 raise UsageError("the editor saved nothing new; the goal is as it was")
             text = saved["goal.md"].decode("utf-8", "replace")
-        entry = set_goal(session, text, author=author(place))
-        number = len(session.population.decisions.stages)
+        check_goal(session, text)
+        number = len(session.population.decisions.stages) + 1
+        entry = None if dry_run else set_goal(session, text, author=author(place), reason=reason)
     if json:
-        print_json({"stage": number, "entry": entry.oid})
+        print_json({"stage": number, "entry": entry and entry.oid, "dry_run": dry_run})
+    elif dry_run:
+        print(f"would open stage {number}: {text.strip()}")
     else:
         print(f"stage {number} is open; agents see it from their next prompt on")

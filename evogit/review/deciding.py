@@ -148,37 +148,48 @@ def where_it_parted(session: Session, commit: Oid, other: Oid | None) -> Oid:
 # Words
 
 
-def guide(session: Session, text: str, *, author: str, on: Oid = "", agent: str = "") -> Entry:
+def guide(session: Session, text: str, *, author: str, on: Oid = "", agent: str = "", reason: str = "") -> Entry:
     """Tell the agents something from now on: all, those of one name or definition, or who descends from `on`."""
     if not text.strip():
         raise UsageError('nothing to say. Type: evogit guide "TEXT"')
     data = {"decision": "guide", "text": text.strip(), "author": author, "host": session.host}
-    data |= {"on": on} if on else {}
-    data |= {"agent": agent} if agent else {}
+    data |= {key: value for key, value in (("on", on), ("agent", agent), ("reason", reason)) if value}
     return _say(session, "decided", f"guide by {author}: {text.strip()}", data)
 
 
-def withdraw(session: Session, which: str, *, author: str) -> Guidance:
+def withdraw(session: Session, which: str, *, author: str, reason: str = "") -> Guidance:
     """Take guidance back; `which` is the beginning of its id. Raises `UsageError` if that names none, or several."""
+    taken = guidance_called(session, which)
+    data = {"decision": "withdraw", "entry": taken.entry, "author": author, "host": session.host}
+    data |= {"reason": reason} if reason else {}
+    _say(session, "decided", f"withdraw by {author}: {taken.text}", data)
+    return taken
+
+
+def guidance_called(session: Session, which: str) -> Guidance:
+    """The guidance that holds whose id begins with `which`. Raises `UsageError` if that names none, or several."""
     found = [g for g in session.population.decisions.guidance if g.entry.startswith(which)] if which else []
     if len(found) != 1:
         problem = "names several" if found else "is no guidance that holds"
         raise UsageError(f"{which!r} {problem}. Type: evogit guide --list")
-    data = {"decision": "withdraw", "entry": found[0].entry, "author": author, "host": session.host}
-    _say(session, "decided", f"withdraw by {author}: {found[0].text}", data)
     return found[0]
 
 
-def set_goal(session: Session, text: str, *, author: str) -> Entry:
+def set_goal(session: Session, text: str, *, author: str, reason: str = "") -> Entry:
     """Open the next stage of the goal. Raises `UsageError` if it says nothing new."""
+    check_goal(session, text)
+    number = len(session.population.decisions.stages) + 1
+    data = {"text": text.strip(), "author": author, "host": session.host} | ({"reason": reason} if reason else {})
+    return _say(session, "goal", f"stage {number} by {author}: {text.strip()}", data)
+
+
+def check_goal(session: Session, text: str) -> None:
+    """Raises `UsageError` if `text` is no new stage of the goal."""
     stage = session.population.decisions.stage
     if not text.strip():
         raise UsageError("an empty goal leads nowhere; nothing was changed")
     if stage is not None and stage.text == text.strip():
         raise UsageError("the goal is as it was; nothing was changed")
-    number = len(session.population.decisions.stages) + 1
-    data = {"text": text.strip(), "author": author, "host": session.host}
-    return _say(session, "goal", f"stage {number} by {author}: {text.strip()}", data)
 
 
 def _say(session: Session, kind: str, subject: str, data: dict[str, Any]) -> Entry:

@@ -159,13 +159,17 @@ def test_a_pinned_version_stays_after_its_agents_have_left(ran: Path) -> None:
 
 
 def test_guidance_and_goals_are_on_record(ran: Path) -> None:
-    given = said(ran, "guide", "keep it short", "--agent", "tinker")
+    assert said(ran, "guide", "keep it short", "--dry-run")["id"] is None
+    assert json.loads(evogit(ran, "guide", "--json")) == []
+    given = said(ran, "guide", "keep it short", "--agent", "tinker", "-m", "it grows")
+    assert said(ran, "guide", "--withdraw", given["id"][:8], "--dry-run")["holds"] is True
     assert [row["text"] for row in json.loads(evogit(ran, "guide", "--list", "--json"))] == ["keep it short"]
     said(ran, "guide", "--withdraw", given["id"][:8])
     assert [row["holds"] for row in json.loads(evogit(ran, "guide", "--json"))] == [False]
     assert "--list" in evogit(ran, "guide", "--withdraw", "ffff", code=2)
     (ran / "stage-2.md").write_text("Compute 3x + 7 in one line.\n")
-    assert said(ran, "goal", "edit", "--file", "stage-2.md")["stage"] == 1
+    assert said(ran, "goal", "edit", "--file", "stage-2.md", "--dry-run")["entry"] is None
+    assert said(ran, "goal", "edit", "--file", "stage-2.md", "-m", "next")["stage"] == 1
     assert "as it was" in evogit(ran, "goal", "edit", "--file", "stage-2.md", code=2)
     evolve(ran, "run", "--candidates", "10", "--seed", "2", "--quiet")
     shown = said(ran, "goal", "--history")

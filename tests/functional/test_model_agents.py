@@ -304,7 +304,8 @@ def test_a_dry_run_names_the_agents_it_cannot_estimate(tmp_path: Path) -> None:
 
 def test_what_was_paid_for_a_candidate_is_on_record_even_if_the_run_ends_in_its_evaluation(tmp_path: Path) -> None:
     slow = "import time\n" + EVALUATE.replace(
-        "    space = {}", "    time.sleep(60 * ('return 0\\n' not in (folder / 'program.py').read_text()))\n    space = {}"
+        "    space = {}",
+        "    time.sleep(60 * ('return 0\\n' not in (folder / 'program.py').read_text()))\n    space = {}",
     )
     with ChatServer(reply=write) as server:
         at = project(tmp_path, server.url, evaluate=slow)
