@@ -60,12 +60,20 @@ def land(
     if minimize and history:
         raise UsageError("--minimize makes another commit, so it has no --history of its own. Leave one out")
     place = here(directory, run)
+    text = place.directory / pr_body if pr_body is not None else None
+    if text is not None and (text.is_dir() or not text.parent.is_dir()):
+        raise UsageError(f"--pr-body {pr_body}: no file can be written there. Nothing was landed")
     version = resolve(place, revision)
     with sitting(place.repository, place.run) as session, progress("land", quiet=json) as advance:
         landing = _Landing(place, session, onto or "HEAD", branch, history, move_branch)
         found = asyncio.run(landing.go(version, advance, minimize, repeats, anyway, dry_run))
-    if pr_body is not None and found.get("commit"):
-        (place.directory / pr_body).write_text(landing.pull_request)
+    if text is not None and found["landed"]:
+        try:
+            text.write_text(landing.pull_request, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(
+                f"{pr_body}: {error.strerror}. Branch {found['branch']} has landed all the same"
+            ) from error
     if json:
         print_json(found)
     else:
@@ -111,6 +119,8 @@ class _Landing:
             found |= {"moved": ground.moved, "conflicts": [clash.place for clash in ground.clashes]}
             if ground.clashes:
                 return found | {"why": "conflict"}
+            if landing.nothing_new(session, ground):
+                return found | {"why": f"{tip[:10]} has all of {version[:10]} already"}
             verified = await verifying.verify(
                 session, version, bench, repeats=repeats, heard=lambda n: advance(n, repeats, "verifying")
             )
@@ -120,7 +130,9 @@ class _Landing:
             merged = await self._try_merged(ground, bench, desk, found)
         if merged is None and not anyway:
             return found
-        self._write(ground, champion, branch, old, found, (_verified(verified), shortened, merged or ""))
+        if merged is None:
+            merged = f"Landed all the same: {found['why']}."
+        self._write(ground, champion, branch, old, found, (_verified(verified), shortened, merged))
         return found
 
     def _tip(self) -> str:
@@ -211,7 +223,8 @@ def told(found: dict[str, Any], pr_body: Path | None) -> list[str]:
         moved = ", merged with what it has of its own" if found["moved"] else ""
         return [f"would verify {version}, then write branch {found['branch']} on {onto}{moved}"]
     if not found["landed"]:
-        return [f"not landed: {found['why']}", f"nothing was written. Look: evogit verify {version}; or: --anyway"]
+        hint = f" Look: evogit verify {version}; or: --anyway" if found["verified"] else ""
+        return [f"not landed: {found['why']}", f"nothing was written.{hint}"]
     how = "its lineage under a merge" if found["history"] else "one commit"
     lines = [
         f"landed {version} on branch {found['branch']}: {how}, {str(found['commit'])[:10]}, on {onto}",
@@ -219,4 +232,4 @@ def told(found: dict[str, Any], pr_body: Path | None) -> list[str]:
     ]
     if pr_body is not None:
         lines.append(f"wrote {pr_body}")
-    return [*lines, f"next: git show {found['branch']}; git merge {found['branch']}"]
+    return [*lines, f"next: git merge {found['branch']}; or for a pull request: git push origin {found['branch']}"]

@@ -42,11 +42,17 @@ def ground(session: Session, version: Oid, tip: Oid) -> Ground:
     return Ground(version, tip, base, tree, trees[0] != trees[1], clashes)
 
 
+def nothing_new(session: Session, found: Ground) -> bool:
+    """Whether the branch that is landed on holds all of the version already."""
+    return found.tree == session.objects.commit(found.tip).tree
+
+
 def check_branch(session: Session, branch: str, *, move: bool) -> Oid | None:
     """Where `branch` stands now, None if it is new.
 
     Raises:
-        UsageError: it is no name for a branch, exists and `move` was not said, or is checked out somewhere.
+        UsageError: it is no name for a branch, exists and `move` was not said, is checked out somewhere, or another
+            branch stands in its way: Git has no room for both land and land/x.
     """
     if not repositories.is_branch_name(branch):
         raise UsageError(f"{branch!r} is no name for a branch. Type: evogit land REV --branch NAME")
@@ -55,6 +61,12 @@ def check_branch(session: Session, branch: str, *, move: bool) -> Oid | None:
         raise UsageError(f"{branch}: evogit/… belongs to the runs. Type: evogit land REV --branch NAME")
     at = session.objects.ref(ref)
     if at is None:
+        parts = branch.split("/")
+        above = ["/".join(parts[:i]) for i in range(1, len(parts))]
+        taken = [name for name in above if session.objects.ref(f"refs/heads/{name}") is not None]
+        taken += [name.removeprefix("refs/heads/") for name in session.objects.refs(f"{ref}/")]
+        if taken:
+            raise UsageError(f"branch {taken[0]} leaves no room for {branch}. Type: evogit land REV --branch NAME")
         return None
     if not move:
         raise UsageError(

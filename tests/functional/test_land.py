@@ -81,6 +81,7 @@ def test_a_dirty_checkout_and_its_branch_are_left_alone(ran: Path) -> None:
 
 
 def test_a_dry_run_and_refusals_write_nothing(ran: Path) -> None:
+    run_git("branch", "topic/a", cwd=ran)
     refs = run_git("for-each-ref", cwd=ran)
     assert "would verify" in evogit(ran, "land", "best", "--dry-run")
     for arguments, words in (
@@ -90,6 +91,9 @@ def test_a_dry_run_and_refusals_write_nothing(ran: Path) -> None:
         (("--branch", "a..b"), "no name for a branch"),
         (("--onto", "no-such"), "no such branch"),
         (("--minimize", "--history"), "Leave one out"),
+        (("--branch", "main/x"), "leaves no room"),
+        (("--branch", "topic"), "leaves no room"),
+        (("--pr-body", "no/such/pr.md"), "Nothing was landed"),
     ):
         assert words in evogit(ran, "land", "best", *arguments, code=2)
     assert run_git("for-each-ref", cwd=ran) == refs
@@ -123,6 +127,20 @@ def test_onto_a_branch_that_has_moved(ran: Path) -> None:
     assert "clashes" in told
     assert "program.py:5" in told
     assert run_git("for-each-ref", "refs/heads", cwd=ran) == refs
+
+
+def test_a_branch_that_has_it_all_and_one_that_breaks_it(ran: Path) -> None:
+    start = run_git("rev-parse", "HEAD", cwd=ran)
+    (ran / "program.py").write_text(run_git("show", f"{said(ran, 'best')['commit']}:program.py", cwd=ran) + "\n")
+    run_git("commit", "-qam", "Take it by hand", cwd=ran)
+    assert "already" in evogit(ran, "land", "best", "--repeats", "1", code=1)
+    run_git("reset", "-q", "--hard", start, cwd=ran)
+    (ran / "program.py").write_text((ran / "program.py").read_text() + "\nraise SystemExit(3)\n")
+    run_git("commit", "-qam", "Break it", cwd=ran)
+    assert "fails its evaluation" in evogit(ran, "land", "best", "--repeats", "1", code=1)
+    assert not run_git("for-each-ref", "refs/heads/land", cwd=ran)
+    found = said(ran, "land", "best", "--repeats", "1", "--anyway")
+    assert "Landed all the same: merged with" in run_git("log", "-1", "--format=%B", found["branch"], cwd=ran)
 
 
 def test_a_claim_that_does_not_hold_is_not_landed(ran: Path) -> None:
