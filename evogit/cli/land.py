@@ -41,7 +41,7 @@ def land(
     anyway: Annotated[bool, typer.Option("--anyway", help="Land it although its score does not hold.")] = False,
     move_branch: Annotated[bool, typer.Option("--move-branch", help="Move the branch if it exists.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Measure and write nothing: say what would be done.")
+        bool, typer.Option("--dry-run", help="Measure nothing, write nothing: say what it would do.")
     ] = False,
     json: Json = False,
     directory: Directory = None,
@@ -178,7 +178,8 @@ class _Landing:
 
         session = self._session
         record, population = read_run(session.objects, self._place.run), session.population
-        before = landing.result(session, session.base_tree)
+        there = session.objects.commit(ground.tip).tree if ground.moved else session.base_tree
+        before = landing.result(session, there)
         after = landing.result(session, ground.tree) or landing.result(
             session, session.objects.commit(ground.version).tree
         )
@@ -200,7 +201,7 @@ class _Landing:
         )
         who = person(self._place.repository, int(time.time()))
         message = messages.commit_message(story)
-        commit = landing.write(session, ground, branch, old, message, who, history=self._history)
+        commit = landing.write(session, ground, champion, branch, old, message, who, history=self._history)
         self.pull_request = messages.pull_request(story)
         found |= {"landed": True, "commit": commit, "before": story.before, "after": story.after}
 

@@ -54,7 +54,6 @@ async def workbench(place: Place, session: Session, *, jobs: int = 0) -> AsyncIt
     # Trying sandboxes runs an event loop of its own.
     chosen = await asyncio.to_thread(sandbox.choose, place.config.evaluation.sandbox)
     workshop = make_workshop(place, session.plan, session)
-    chosen = await asyncio.to_thread(sandbox.choose, place.config.evaluation.sandbox)
 
     def fresh(task: Task) -> Evaluator:
         return Evaluator(

@@ -78,9 +78,17 @@ def check_branch(session: Session, branch: str, *, move: bool) -> Oid | None:
 
 
 def write(
-    session: Session, found: Ground, branch: str, old: Oid | None, message: str, who: Identity, *, history: bool
+    session: Session,
+    found: Ground,
+    champion: Oid,
+    branch: str,
+    old: Oid | None,
+    message: str,
+    who: Identity,
+    *,
+    history: bool,
 ) -> Oid:
-    """Write the commit and the branch, and journal it. The commit.
+    """Write the commit and the branch, and journal it as a decision on `champion`. The commit.
 
     Raises:
         RefMoved: somebody else has just made or moved the branch.
@@ -102,7 +110,7 @@ def write(
         "landed": commit,
         "onto": found.tip,
     }
-    entry = session.journal.append("decided", f"land {found.version[:10]} on {branch}", data, candidate=found.version)
+    entry = session.journal.append("decided", f"land {champion[:10]} on {branch}", data, candidate=champion)
     session.population.apply(entry)
     session.journal.publish()
     return commit
