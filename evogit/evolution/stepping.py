@@ -162,8 +162,8 @@ class Stepping:
         with self._books.owing(proposal.calls):
             known, evaluation = await self._evaluate(tree)
             decision = self._decide(worker, step, plan, tree, evaluation)
-            if decision is None and not known and colony.session.task.evaluation.noisy:
-                evaluation = await colony.scoring.measure_again(tree, evaluation)
+            if decision is None and self._may_be_luck(evaluation):
+                known, evaluation = False, await colony.scoring.measure_again(tree, evaluation)
                 decision = self._decide(worker, step, plan, tree, evaluation)
             judging = colony.session.task.evaluation.judge
             if known and (decision is not None or judging == "decides"):
@@ -199,6 +199,11 @@ class Stepping:
             if evaluation.epoch != colony.living.epoch:
                 known, evaluation = None, await colony.scoring.evaluate(tree, colony.living.epoch)
         return known is not None, evaluation
+
+    def _may_be_luck(self, evaluation: Evaluation) -> bool:
+        """Whether a noisy score was measured only once so far, be it for this candidate or for an equal one before."""
+        spec = self._colony.session.task.evaluation
+        return spec.noisy and len(evaluation.samples) <= spec.stages[-1].repeats
 
     def _tied(self, child: Individual) -> bool:
         return child.score is not None and child.score == self._colony.living[child.name].score

@@ -420,7 +420,7 @@ def test_mistakes_say_what_to_type(branched: Path) -> None:
         (2, ["export", "-o", "x.unknown"], "--format"),
         (2, ["export", "--format", "word", "-o", "x"], "dot, graphml"),
         (1, ["export", "-o", "no/such/folder/x.svg"], "cannot be written"),
-        (2, ["export", "-o", "x.svg", "--since", "yesterday"], "2h"),
+        (2, ["export", "-o", "x.svg", "--since", "someday"], "2h"),
         (2, ["export", "-o", "x.svg", "--lineage", "nonsense"], "no such commit"),
         (2, ["graph", "--run", "other"], "no run"),
         (2, ["graph", "--around", "best"], "no such commit"),
