@@ -5,10 +5,11 @@ Jinja2's own sandbox is used, as an agent file may come with a repository; what 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from evogit.errors import DefinitionError
@@ -64,10 +65,16 @@ _ENVIRONMENT = SandboxedEnvironment(
 )
 
 
+@functools.lru_cache(maxsize=256)
+def _compiled(template: str) -> Template:
+    """Compiling a template costs more than everything else a prompt needs, and agents write thousands of prompts."""
+    return _ENVIRONMENT.from_string(template)
+
+
 def render(template: str, values: Mapping[str, object], source: object) -> str:
     """The prompt. `source` names the agent file in messages. Raises `DefinitionError` for a mistake in the template."""
     try:
-        text = _ENVIRONMENT.from_string(template).render(values)
+        text = _compiled(template).render(values)
     except TemplateError as error:
         line = getattr(error, "lineno", None)
         where = f"{source}, line {line} of the prompt" if line else source
