@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from evogit.evolution.living import Living
@@ -27,7 +27,7 @@ class Teller:
 
     def __init__(self, session: Session, versions: Versions, living: Living) -> None:
         self._session, self._versions, self._living = session, versions, living
-        self._lines = functools.lru_cache(maxsize=256)(self._matches)
+        self._lines = functools.lru_cache(maxsize=16_384)(self._matches)
 
     def background(self, receiver: Individual, agent: str, definition: str) -> Background:
         session, population = self._session, self._session.population
@@ -75,15 +75,16 @@ class Teller:
             told.append(guidance.text)
         return tuple(told)
 
-    def _failures(self, tree: Oid, path: str, start: int, end: int) -> Sequence[Past]:
-        """Attempts that touched any of these lines, the newest first; their lines are followed into this version."""
+    def _failures(self, tree: Oid, path: str, start: int, end: int) -> Iterator[Past]:
+        """Attempts that touched any of these lines, the newest first; their lines are followed into this version.
+
+        They are looked for one by one, as a prompt tells of few.
+        """
         now = self._session.objects.listing(tree).get(path)
         attempts = list(self._session.population.memory.failures)[-LOOKED_AT:]
-        found = []
         for attempt in reversed(attempts):
             if path in attempt.touched and now is not None and self._overlaps(attempt, path, now[1], start, end):
-                found.append(Past(attempt.summary, attempt.outcome, attempt.score))
-        return found
+                yield Past(attempt.summary, attempt.outcome, attempt.score)
 
     def _overlaps(self, attempt: Attempt, path: str, blob: Oid, start: int, end: int) -> bool:
         trees, objects = self._session.population.trees, self._session.objects

@@ -91,6 +91,8 @@ def _failures(background: Background, request: Request, section: object, most: i
             line = f"{past.summary} → {past.outcome}{score}"
             if line not in lines:
                 lines.append(line)
+            if len(lines) >= most:
+                return _list(lines[:most])
     return _list(lines[:most])
 
 

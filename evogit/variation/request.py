@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, overload
 
@@ -42,7 +42,7 @@ class Background:
     evaluation: Evaluation | None = None
     best: float | None = None
     paths: tuple[str, ...] = ()
-    failures: Callable[[str, int, int], Sequence[Past]] = lambda _path, _start, _end: ()
+    failures: Callable[[str, int, int], Iterable[Past]] = lambda _path, _start, _end: ()
     """Of a path and a range of its lines."""
     relatives: Callable[[int], Sequence[Relative]] = lambda _count: ()
     whole: Callable[[], Mapping[str, bytes]] = dict
