@@ -105,10 +105,6 @@ def test_a_pruned_line_dies_and_its_agents_go_to_living_relatives(ran: Path) -> 
     evolve(ran, "run", "--candidates", "80", "--seed", "2", "--quiet")
     assert not any(is_ancestor(ran, best["commit"], commit) for commit in agents(ran).values())
     assert said(ran, "best")["commit"] != best["commit"]
-    later = rows(ran)
-    after = [row for row in later if best["commit"] in row["parents"] and row["status"] == "accepted"]
-    known = {row["commit"] for row in later if is_ancestor(ran, best["commit"], row["commit"])}
-    assert all(row["commit"] in known for row in after)
     pruned_tree = run_git("rev-parse", f"{best['commit']}^{{tree}}", cwd=ran)
     assert pruned_tree not in {run_git("rev-parse", f"{c}^{{tree}}", cwd=ran) for c in agents(ran).values()}
     assert "clean" in evogit(ran, "fsck")
