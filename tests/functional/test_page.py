@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
-from playwright.sync_api import TimeoutError as PageTimeout
 
 from evogit.phylogeny.curves import curves
 from evogit.phylogeny.folding import at_most, draw, everything
@@ -144,22 +143,23 @@ def test_zoom_pan_and_back(page: Page) -> None:
         )
         return [float(value) for value in found]
 
-    def moves(gesture: Callable[[], None]) -> list[float]:
-        """Where the axes are after a gesture; a browser that is busy drawing may miss one, so it is made again."""
-        before = ranges()
-        for _ in range(5):
+    def at_rest() -> list[float]:
+        """Where the axes are once they have stopped moving: the wheel's last steps come after `wheel` has returned."""
+        before: list[float] = []
+        now = ranges()
+        while now != before:
+            page.wait_for_timeout(250)
+            before, now = now, ranges()
+        return now
+
+    def after(gesture: Callable[[], None], reached: Callable[[list[float]], bool]) -> list[float]:
+        """Where the axes rest after a gesture; a browser that is busy drawing may miss one, so it is made again."""
+        for _ in range(6):
             gesture()
-            try:
-                page.wait_for_function(
-                    "b => { const l = document.getElementById('plot')._fullLayout;"
-                    " return JSON.stringify([...l.xaxis.range, ...l.yaxis.range]) !== JSON.stringify(b); }",
-                    arg=before,
-                    timeout=10_000,
-                )
-            except PageTimeout:
-                continue
-            return ranges()
-        raise AssertionError("the page did not follow the mouse")
+            for _ in range(20):
+                if reached(found := at_rest()):
+                    return found
+        raise AssertionError(f"the page did not follow the mouse: {found}")
 
     def drag() -> None:
         page.mouse.move(left + 200, top + 150)
@@ -176,15 +176,15 @@ def test_zoom_pan_and_back(page: Page) -> None:
         drag()
         page.keyboard.up("Shift")
 
-    whole = ranges()
-    zoomed = moves(shift_drag)
-    assert whole[0] < zoomed[0] < zoomed[1] < whole[1]
-    panned = moves(drag)
-    assert panned[0] < zoomed[0]
-    assert panned[1] - panned[0] == pytest.approx(zoomed[1] - zoomed[0])
-    wider = moves(lambda: page.mouse.wheel(0, 400))
-    assert wider[1] - wider[0] > panned[1] - panned[0]
-    assert moves(lambda: page.mouse.dblclick(left + 200, top + 150)) == pytest.approx(whole)
+    def width(found: list[float]) -> float:
+        return found[1] - found[0]
+
+    whole = at_rest()
+    zoomed = after(shift_drag, lambda found: whole[0] < found[0] < found[1] < whole[1])
+    panned = after(drag, lambda found: found[0] < zoomed[0])
+    assert width(panned) == pytest.approx(width(zoomed))
+    after(lambda: page.mouse.wheel(0, 400), lambda found: width(found) > width(panned))
+    after(lambda: page.mouse.dblclick(left + 200, top + 150), lambda found: found == pytest.approx(whole))
 
 
 def test_filters_and_search(page: Page) -> None:
