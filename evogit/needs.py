@@ -1,4 +1,4 @@
-"""What a task may need beside Python (a compiler, Node, Chromium): whether it is here, and how to get it.
+"""What a task may need beside Python (a compiler, Node, Chromium, a sandbox): whether it is here, and how to get it.
 
 Looked for where the sandbox looks, not on the user's PATH: a Node below a home folder is out of a candidate's reach.
 """
@@ -15,7 +15,7 @@ from typing import Literal, get_args
 
 from evogit.errors import EvaluationError
 
-Need = Literal["compiler", "node", "chromium", "model", "network"]
+Need = Literal["compiler", "node", "chromium", "bubblewrap", "model", "network"]
 NEEDS: tuple[Need, ...] = get_args(Need)
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -36,19 +36,22 @@ _PROGRAMS: dict[Need, tuple[str, ...]] = {
     "compiler": ("cc", "gcc", "clang"),
     "node": ("node", "nodejs"),
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
+    "bubblewrap": ("bwrap",),
 }
 _WORDS: dict[Need, str] = {"compiler": "a C compiler", "node": "Node", "chromium": "Chromium"}
+_WORDS["bubblewrap"] = "bubblewrap, whose sandbox this task's programs need,"
 _INSTALL: dict[Need, str] = {
     "compiler": "Debian, Ubuntu: apt install gcc libc6-dev; Fedora: dnf install gcc",
     "node": "Debian, Ubuntu: apt install nodejs npm; Fedora: dnf install nodejs",
     "chromium": "Debian: apt install chromium; Fedora: dnf install chromium",
+    "bubblewrap": "Debian, Ubuntu: apt install bubblewrap; Fedora: dnf install bubblewrap",
 }
 
 
 def look(need: Need, model: str | None = None, configured: Iterable[str] = (), path: str = PATH) -> Found:
     """Whether `need` is met here. `model`: the name of the model that the task's candidates ask."""
     if need == "network":
-        return Found(need, None, "once, when the repository is made: the source comes from the package index")
+        return Found(need, None, "once: source or packages are fetched from a registry, then kept")
     if need == "model":
         if model in set(configured):
             return Found(need, True, f"[models.{model}] is configured; whether it answers: evogit models check {model}")

@@ -82,6 +82,9 @@ class Limits(Table):
     file_size: Size = 64 << 20
     output: Size = 1 << 20
     disk: Size = 256 << 20
+    resident: Size | None = None
+    """What its processes may hold together, measured four times a second: for programs such as Node and Chromium,
+    which reserve far more address space than they use, so that `memory` cannot hold them."""
 
 
 class EvaluationSpec(Table):
@@ -141,6 +144,19 @@ class Fetch(Table):
         return value
 
 
+class Packages(Table):
+    """What judge and candidates need installed. `npm`: the lock file, with its package.json beside it."""
+
+    npm: str
+
+    @field_validator("npm")
+    @classmethod
+    def _a_lock_file(cls, value: str) -> str:
+        if value.rpartition("/")[2] != "package-lock.json":
+            raise ValueError(f"the path of a package-lock.json, not {value!r}")
+        return value
+
+
 class Measured(Table):
     """What the task's author measured, for the list of tasks; `evogit tasks check` compares the seed's score with it.
 
@@ -191,6 +207,7 @@ class Task:
     """Beside Python; `network` and `model` follow from `fetch` and the evaluation's model."""
     fetch: Fetch | None = None
     measured: Measured | None = None
+    packages: Packages | None = None
 
 
 @dataclass(frozen=True)
@@ -234,7 +251,8 @@ def score_digest(task: Task) -> str:
     document: dict[str, object] = {
         "stages": [stage.model_dump() for stage in task.evaluation.stages],
         "validation": task.evaluation.validation and task.evaluation.validation.model_dump(),
-        "limits": task.limits.model_dump(),
+        # A limit that nobody sets must not change what scores belong to.
+        "limits": task.limits.model_dump(exclude={"resident"} if task.limits.resident is None else None),
         "parameters": dict(task.parameters),
         "files": {path: hashlib.sha256(data).hexdigest() for path, data in task.files.items()},
         "executables": sorted(task.executables & task.files.keys()),
@@ -242,6 +260,8 @@ def score_digest(task: Task) -> str:
     spec = task.evaluation
     if spec.model is not None:
         document["model"] = [spec.model, spec.model_requests, spec.model_tokens]
+    if task.packages is not None:
+        document["packages"] = task.packages.model_dump()
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

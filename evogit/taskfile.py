@@ -14,7 +14,7 @@ from evogit import globs, toml
 from evogit.definitions import Source, Strings, Table, check_keys, did_you_mean, is_name, validate
 from evogit.errors import DefinitionError
 from evogit.needs import NEEDS, Need
-from evogit.task import EvaluationSpec, Fetch, Limits, Measured, Stage, Task, score_digest
+from evogit.task import EvaluationSpec, Fetch, Limits, Measured, Packages, Stage, Task, score_digest
 from evogit.values import Direction, Vocabulary
 
 SEALED = "holdout/"
@@ -41,6 +41,7 @@ class _TaskTable(Table):
     metrics: Strings = ()
     needs: Strings = ()
     fetch: Fetch | None = None
+    packages: Packages | None = None
     measured: Measured | None = None
     evaluation: EvaluationSpec
     limits: Limits = Limits()
@@ -111,6 +112,7 @@ def read_task(name: str, files: Mapping[str, tuple[bytes, bool]], place: PurePos
         needs=_read_needs(table, source),
         fetch=table.fetch,
         measured=table.measured,
+        packages=table.packages,
     )
     return dataclasses.replace(task, digest=score_digest(task))
 
@@ -169,7 +171,8 @@ def _read_needs(table: _TaskTable, source: Source) -> tuple[Need, ...]:
             source.fail(
                 ("needs", number), f"expected one of {', '.join(NEEDS)}, not {name!r}{did_you_mean(name, NEEDS)}"
             )
-    said = {*table.needs, *(["model"] if table.evaluation.model else []), *(["network"] if table.fetch else [])}
+    said = {*table.needs, *(["model"] if table.evaluation.model else [])}
+    said |= {*(["network"] if table.fetch or table.packages else []), *(["node"] if table.packages else [])}
     if "model" in said and not table.evaluation.model:
         source.fail(("needs",), 'a model is named by [evaluation] model = "NAME"')
     return tuple(need for need in NEEDS if need in said)
@@ -224,6 +227,7 @@ def _render_task(task: Task) -> str:
             "metrics": task.metrics,
             "needs": task.needs,
             "fetch": task.fetch and task.fetch.model_dump(),
+            "packages": task.packages and task.packages.model_dump(),
             "measured": task.measured and task.measured.model_dump(),
             "evaluation": evaluation,
             "limits": task.limits.model_dump(),

@@ -78,6 +78,8 @@ class Evaluation:
     stderr: bytes = b""
     spent: Mapping[str, int] = field(default_factory=dict)
     """What the candidate asked of its model: requests, input and output tokens. Empty when nothing."""
+    artifacts: Mapping[str, bytes] = field(default_factory=dict)
+    """Files that the judge returned as evidence, by name: screenshots, plots, reports."""
 
     @property
     def ok(self) -> bool:

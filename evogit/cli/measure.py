@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evogit.cli.place import Place
@@ -35,6 +37,17 @@ async def measuring(place: Place, session: Session, *, jobs: int = 0) -> AsyncIt
         yield evaluator, Scoring(session, evaluator, desk)
 
 
+async def packages(task: Task, overlay: Mapping[str, bytes]) -> dict[str, Path]:
+    """The packages that `task` needs, installed. Raises `InstallError` or `DefinitionError`."""
+    from evogit.config import default_cache
+    from evogit.packages import installed
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    return await asyncio.to_thread(installed, task, {**overlay, **task.files}, default_cache(), say)
+
+
 @contextlib.asynccontextmanager
 async def workbench(place: Place, session: Session, *, jobs: int = 0) -> AsyncIterator[tuple[Bench, Desk]]:
     """What makes fresh evaluators, as configured here, and the desk that their models are asked at.
@@ -54,6 +67,7 @@ async def workbench(place: Place, session: Session, *, jobs: int = 0) -> AsyncIt
     # Trying sandboxes runs an event loop of its own.
     chosen = await asyncio.to_thread(sandbox.choose, place.config.evaluation.sandbox)
     workshop = make_workshop(place, session.plan, session)
+    shared = await packages(session.task, session.overlay)
 
     def fresh(task: Task) -> Evaluator:
         return Evaluator(
@@ -64,6 +78,7 @@ async def workbench(place: Place, session: Session, *, jobs: int = 0) -> AsyncIt
             scratch=place.repository.run_folder(place.run) / "scratch",
             overlay=session.overlay,
             forward=forward(workshop, task.evaluation.model),
+            packages=shared,
         )
 
     try:

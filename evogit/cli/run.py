@@ -321,6 +321,7 @@ def forward(workshop: Workshop, model: str | None) -> Forward | None:
 async def _with_tools(
     session: Session, chosen: Sandbox, listen: Listener, scratch: Path, workshop: Workshop
 ) -> Finished:
+    from evogit.cli.measure import packages
     from evogit.evaluation.evaluator import Evaluator
     from evogit.evolution.engine import Engine
 
@@ -332,6 +333,7 @@ async def _with_tools(
         scratch=scratch,
         overlay=session.overlay,
         forward=forward(workshop, session.task.evaluation.model),
+        packages=await packages(session.task, session.overlay),
     ) as evaluator:
         engine = Engine(session, evaluator, listen, workshop)
         with _signals(engine):

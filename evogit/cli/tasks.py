@@ -175,9 +175,10 @@ def _try(task: Task, sandbox: str, *, short: bool, say: Callable[[Finding], None
     import asyncio
     import tempfile
 
+    from evogit.cli.measure import packages
     from evogit.config import default_cache
     from evogit.errors import UsageError
-    from evogit.evaluation.trying import Attempt, trials_of
+    from evogit.evaluation.trying import Attempt, protected, trials_of
     from evogit.fetching import fetched
     from evogit.needs import require
 
@@ -185,13 +186,14 @@ def _try(task: Task, sandbox: str, *, short: bool, say: Callable[[Finding], None
     seed = fetched(task, default_cache()) | dict(task.seed)
     if not seed:
         raise UsageError(f"task {task.name!r} has no seed to try: {task.source}/seed")
-    boxes = _sandboxes(sandbox, short=short)
+    boxes = _sandboxes(sandbox, task, short=short)
     with tempfile.TemporaryDirectory(prefix="evogit-check-") as scratch:
-        attempt = Attempt(task, seed, Path(scratch), short, say)
+        found = asyncio.run(packages(task, protected(task, seed)))
+        attempt = Attempt(task, seed, Path(scratch), short, say, packages=found)
         return asyncio.run(attempt.run(boxes, trials_of(task, seed, short=short)))
 
 
-def _sandboxes(asked: str, *, short: bool) -> list[Sandbox]:
+def _sandboxes(asked: str, task: Task, *, short: bool) -> list[Sandbox]:
     """The one asked for, or all that contain free code; the best only in the short form."""
     from evogit.errors import SandboxError, UsageError
     from evogit.evaluation.sandbox import TIERS, choose, probe
@@ -204,7 +206,7 @@ def _sandboxes(asked: str, *, short: bool) -> list[Sandbox]:
     if short:
         return [choose()]
     found = []
-    for tier in TIERS[:2]:
+    for tier in TIERS[:1] if "bubblewrap" in task.needs else TIERS[:2]:
         try:
             found.append(probe(tier))
         except SandboxError:

@@ -19,6 +19,7 @@ from evogit.catalog import Stage, Task
 from evogit.errors import EvaluationError
 from evogit.evaluation.broker import Allowance, Endpoint, Forward
 from evogit.evaluation.forkserver import ForkServer, Job, ServerDied
+from evogit.evaluation.inside.judging import ARTIFACT_BYTES, ARTIFACT_NAME, ARTIFACTS
 from evogit.evaluation.inside.processes import empty
 from evogit.evaluation.sandbox import Sandbox
 from evogit.evaluation.workspace import TreeReader, Workspace, place, sweep
@@ -38,9 +39,10 @@ class Evaluator:
         scratch: a private folder on disk, used when there is no memory-backed one.
         overlay: protected files of the starting version, path → bytes; the task's own files come on top.
         forward: asks the model that the task's candidates may ask.
+        packages: path in a candidate's folder → a folder of this machine that is seen there, and only read.
 
     Raises:
-        EvaluationError: the task's candidates ask a model, and there is none.
+        EvaluationError: the task's candidates ask a model, and there is none, or this is no sandbox for the task.
     """
 
     def __init__(
@@ -53,12 +55,18 @@ class Evaluator:
         scratch: Path,
         overlay: Mapping[str, bytes] | None = None,
         forward: Forward | None = None,
+        packages: Mapping[str, Path] | None = None,
     ) -> None:
         name = task.evaluation.model
         if name is not None and forward is None:
             raise EvaluationError(
                 f"candidates of the task {task.name} ask the model {name!r} ([evaluation] model), and there is none: "
                 f"configure [models.{name}] in .evogit/config.toml and type: evogit models check"
+            )
+        if "bubblewrap" in task.needs and sandbox.name == "landlock":
+            raise EvaluationError(
+                f"the programs that judge the task {task.name} do not run in the sandbox landlock, and bubblewrap is "
+                "not used or does not work here. Type: evogit doctor"
             )
         self.sandbox = sandbox
         self._forward = forward
@@ -69,6 +77,7 @@ class Evaluator:
         self._jobs = jobs
         self._scratch = scratch
         self._overlay = {**(overlay or {}), **task.files}
+        self._packages = {path: folder.resolve() for path, folder in (packages or {}).items()}
         self._judges = tuple(path for path in self._overlay if path.endswith(".py") and path.isascii())[:500]
         self._free: asyncio.Queue[Workspace] = asyncio.Queue()
         self._starting = asyncio.Lock()
@@ -109,7 +118,9 @@ class Evaluator:
             slot = pool / "slots" / str(number)
             owner = self._user(number)
             judges = frozenset(self._task.files)
-            space = Workspace(slot / "candidate", slot / "scratch", self._trees, self._overlay, owner, number, judges)
+            links = {path: str(folder) for path, folder in self._packages.items()}
+            folders = slot / "candidate", slot / "scratch"
+            space = Workspace(*folders, self._trees, self._overlay, owner, number, judges, links)
             space.prepare()
             self._offer(slot / "model", owner)
             self._free.put_nowait(space)
@@ -149,6 +160,7 @@ class Evaluator:
                 preload=spec.preload,
                 jobs=self._jobs,
                 model=bool(self._endpoints),
+                packages=tuple(self._packages.values()),
             )
             await self._server.start()
             for endpoint, door in zip(self._endpoints, self._server.doors, strict=False):
@@ -179,15 +191,18 @@ class Evaluator:
     async def _cascade(self, space: Workspace, stages: tuple[Stage, ...], epoch: int) -> Evaluation:
         seconds = 0.0
         evaluation = Evaluation(Reason.NO_RESULT.value)
+        artifacts: dict[str, bytes] = {}
         for stage in stages:
             evaluation = await self._stage(space, stage, epoch)
             seconds += evaluation.seconds
+            artifacts |= evaluation.artifacts
             if not evaluation.ok:
                 break
             if not self._passes(stage, evaluation):
                 evaluation = _stopped(stage, evaluation)
                 break
-        return replace(evaluation, seconds=seconds, stage=evaluation.stage if len(stages) > 1 else "")
+        stage_name = evaluation.stage if len(stages) > 1 else ""
+        return replace(evaluation, seconds=seconds, stage=stage_name, artifacts=artifacts)
 
     def _passes(self, stage: Stage, evaluation: Evaluation) -> bool:
         if stage.threshold is None or evaluation.score is None:
@@ -260,6 +275,14 @@ def _stopped(stage: Stage, evaluation: Evaluation) -> Evaluation:
     return replace(evaluation, status=Reason.THRESHOLD.value, score=None, feedback=feedback)
 
 
+def _artifacts(answer: Mapping[str, Any]) -> dict[str, bytes]:
+    """The judge's files. Checked again on this side: they become paths in a repository."""
+    said = answer.get("artifacts", {}).items()
+    named = [(name, data) for name, data in said if ARTIFACT_NAME.fullmatch(name)][:ARTIFACTS]
+    found = {name: base64.b64decode(data) for name, data in named}
+    return found if sum(map(len, found.values())) <= ARTIFACT_BYTES else {}
+
+
 def _read(answer: Mapping[str, Any], stage: Stage) -> Evaluation:
     out, err = (base64.b64decode(answer.get(name, "")) for name in ("stdout", "stderr"))
     seconds = float(answer.get("seconds", 0.0))
@@ -274,6 +297,7 @@ def _read(answer: Mapping[str, Any], stage: Stage) -> Evaluation:
             stage.name,
             stdout=out,
             stderr=err,
+            artifacts=_artifacts(answer),
         )
     if b"MemoryError" in err and reason == "failed":
         reason = "memory"

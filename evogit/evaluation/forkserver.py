@@ -92,6 +92,7 @@ class Job:
                 "file_size": limits.file_size,
                 "output": limits.output,
                 "disk": limits.disk,
+                "resident": limits.resident or 0,
             },
         }
 
@@ -109,6 +110,7 @@ class ForkServer:
         preload: Sequence[str],
         jobs: int,
         model: bool = False,
+        packages: Sequence[Path] = (),
     ) -> None:
         self._sandbox = sandbox
         self._pool = pool
@@ -117,6 +119,7 @@ class ForkServer:
         self._preload = preload
         self._jobs = jobs
         self._model = model
+        self._packages = [str(path) for path in packages]
         self.doors: list[socket.socket] = []
         """Listening sockets on each slot's own loopback device, in their order; whoever takes them closes them."""
         self.layered = False  # whether a writable folder is only lent: a candidate's writes never reach it
@@ -140,7 +143,9 @@ class ForkServer:
         passed = [theirs.fileno(), *([hatch[1].fileno()] if hatch else [])]
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *self._sandbox.command(theirs.fileno(), self._pool, self._task, model=self._model),
+                *self._sandbox.command(
+                    theirs.fileno(), self._pool, self._task, model=self._model, packages=self._packages
+                ),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
@@ -189,8 +194,12 @@ class ForkServer:
             "namespaces": self._sandbox.namespaces,
             "privileged": bubblewrap or self._sandbox.name == "landlock",
             "landlock": self._sandbox.name == "landlock",
-            "readable": [*readable(), str(self._task)],
-            "kept": [p for p in [*interpreter(), str(self._task)] if p.startswith(("/tmp/", "/dev/shm/"))],
+            "readable": [*readable(), *self._packages, str(self._task)],
+            "kept": [
+                path
+                for path in [*interpreter(), *self._packages, str(self._task)]
+                if path.startswith(("/tmp/", "/dev/shm/"))
+            ],
             "pool": str(self._pool),
             "task": str(self._task),
             "functions": list(self._functions),

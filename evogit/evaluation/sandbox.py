@@ -14,7 +14,7 @@ import site
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -46,10 +46,13 @@ class Sandbox:
         """Whether every evaluation has its own process and mount namespaces."""
         return self.name == "bubblewrap"
 
-    def command(self, control: int, pool: Path, task: Path, *, model: bool = False) -> list[str]:
+    def command(
+        self, control: int, pool: Path, task: Path, *, model: bool = False, packages: Sequence[str] = ()
+    ) -> list[str]:
         """The argument list that starts the fork server, `control` being its socket's descriptor.
 
-        `model`: candidates may ask a model, by a socket and by a loopback device of their own.
+        `model`: candidates may ask a model, by a socket and by a loopback device of their own. `packages`: folders
+        that can be read where they are.
         """
         if self.name != "bubblewrap":
             return [sys.executable, "-IB", str(SERVER / "__main__.py"), str(control)]
@@ -64,10 +67,10 @@ class Sandbox:
         words += _system()
         words += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
         own = ["/candidate", "/evogit", *(["/model"] if model else [])]
-        for folder in (*own, *_parents([*interpreter(), str(pool), str(task)])):
+        for folder in (*own, *_parents([*interpreter(), *packages, str(pool), str(task)])):
             # bubblewrap makes the folders above a mount for its own user only; candidates run as another.
             words += ["--perms", "0755", "--dir", folder]
-        for prefix in interpreter():
+        for prefix in (*interpreter(), *packages):
             words += ["--ro-bind", prefix, prefix]
         tasks = builtin("tasks")
         if tasks.is_dir() and any(tasks.is_relative_to(prefix) for prefix in interpreter()):

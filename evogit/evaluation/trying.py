@@ -107,6 +107,12 @@ def _own_trials(task: Task) -> Iterator[Trial]:
         yield Trial(f"trials/{folder.name}", files, wins=folder.name.startswith("reference"))
 
 
+def protected(task: Task, seed: Files) -> dict[str, bytes]:
+    """The files of the seed that `task` protects."""
+    matcher = Editable(task.protect, (), ()) if task.protect else None
+    return {path: data for path, (data, _) in seed.items() if matcher is not None and matcher(path)}
+
+
 def _after_docstring(data: bytes, prelude: str) -> bytes:
     """`prelude` before the program, but behind what must stay first in a file."""
     text = data.decode("utf-8", "replace")
@@ -125,6 +131,7 @@ class Attempt:
     short: bool = False
     say: Callable[[Finding], None] | None = None
     forward: Forward | None = None
+    packages: Mapping[str, Path] = field(default_factory=dict)
     trees: Trees = field(default_factory=Trees)
     findings: list[Finding] = field(default_factory=list)
     first: float | None = None
@@ -145,16 +152,15 @@ class Attempt:
         return self.findings
 
     def _evaluator(self, sandbox: Sandbox, task: Task | None = None) -> Evaluator:
-        matcher = Editable(self.task.protect, (), ())
-        overlay = {path: data for path, (data, _) in self.seed.items() if self.task.protect and matcher(path)}
         return Evaluator(
             task or self.task,
             self.trees,
             jobs=1,
             sandbox=sandbox,
             scratch=self.scratch,
-            overlay=overlay,
+            overlay=protected(self.task, self.seed),
             forward=self.forward,
+            packages=self.packages,
         )
 
     def _found(self, name: str, state: State, text: str) -> None:

@@ -76,13 +76,15 @@ class Workspace:
     owner: int | None = None
     slot: int = 0
     judges: frozenset[str] = frozenset()
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Path → where a link there leads; they stand in the overlay's rank."""
     _covered: bool = True
     _tree: Oid | None = None
     _signs: dict[str, Sign] = field(default_factory=dict)
     _above: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        self._above = frozenset(folder for path in self.overlay for folder in _folders(path))
+        self._above = frozenset(folder for path in [*self.overlay, *self.links] for folder in _folders(path))
 
     def prepare(self) -> None:
         for folder in (self.folder, self.scratch):
@@ -107,6 +109,8 @@ class Workspace:
             for path in self.overlay:
                 if self._covered or path not in self.judges:
                     self._lay(path)
+            for path in self.links:
+                self._link(path)
         elif tree != before:
             changes = self.trees.diff(before, tree)
             for path, change in changes.items():
@@ -130,6 +134,11 @@ class Workspace:
     def _lay(self, path: str) -> None:
         data = self.overlay[path]
         self._put(path, data, 0o755 if data.startswith(b"#!") else 0o644)
+
+    def _link(self, path: str) -> None:
+        self._parents(path)
+        self._clear(self.folder / path)
+        (self.folder / path).symlink_to(self.links[path])
 
     def photograph(self) -> None:
         """Remember every file as it is now, before a candidate that may write here."""
@@ -156,6 +165,8 @@ class Workspace:
                 continue
             if path in self.overlay:
                 self._lay(path)
+            elif path in self.links:
+                self._link(path)
             elif entry is not None:
                 self._write(path, entry)
             else:
@@ -199,9 +210,9 @@ class Workspace:
 
         What is sealed is nobody's to see, either.
         """
-        if path in self.overlay or path in self._above or sealed(path):
+        if path in self.overlay or path in self.links or path in self._above or sealed(path):
             return True
-        return any(folder in self.overlay for folder in _folders(path))
+        return any(folder in self.overlay or folder in self.links for folder in _folders(path))
 
     def _write(self, path: str, entry: Entry) -> None:
         if self._shadowed(path):

@@ -14,6 +14,7 @@ from evogit.evolution.population import write_evaluation
 from evogit.evolution.selection import Individual, Plan
 from evogit.evolution.versions import Versions, unified
 from evogit.phylogeny.graph import Phylogeny
+from evogit.store.journal import ARTIFACTS
 from evogit.store.objects import Identity, Objects
 from evogit.store.refs import slug
 from evogit.values import Evaluation, Oid, Proposal, Version
@@ -190,4 +191,5 @@ def evidence(proposal: Proposal | None, evaluation: Evaluation) -> dict[str, byt
         "stdout.txt": evaluation.stdout,
         "stderr.txt": evaluation.stderr,
     }
+    files |= {f"{ARTIFACTS}{name}": data for name, data in evaluation.artifacts.items()}
     return {**(proposal.evidence if proposal else {}), **{name: data for name, data in files.items() if data}}

@@ -23,6 +23,9 @@ KINDS = frozenset(
     {"founded", "evaluated", "attempted", "judged", "noted", "decided", "goal", "seated", "restarted", "verified"}
 )
 
+ARTIFACTS = "artifacts/"
+"""Where an entry's tree has the files that a judge returned as evidence."""
+
 
 @dataclass(frozen=True, order=True, slots=True)
 class Clock:

@@ -19,7 +19,7 @@ FLOORS = (
     {"task", "config"},
     {"taskfile"},
     {"catalog"},
-    {"scaffold", "fetching", "example", "scheduling"},
+    {"scaffold", "fetching", "packages", "example", "scheduling"},
     {"models", "store"},
     {"variation", "evaluation", "phylogeny"},
     {"evolution"},

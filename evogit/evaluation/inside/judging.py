@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import errno
 import importlib
@@ -9,6 +10,7 @@ import inspect
 import json
 import math
 import os
+import re
 import secrets
 import signal
 import socket
@@ -25,6 +27,9 @@ from .kernel import PR_SET_CHILD_SUBREAPER, Message, libc, signal_name
 from .processes import end_others
 
 RESULT_FD_LIMIT = 4 << 20  # bytes of result a candidate may send
+ARTIFACTS = 32  # files that one evaluation may leave as evidence
+ARTIFACT_BYTES = 2 << 20  # bytes of all of them
+ARTIFACT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}\.[A-Za-z0-9]{1,8}")
 RUNNER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "runner.py")
 
 
@@ -122,7 +127,32 @@ def as_result(value: object, *, ungraded: bool) -> Message:
         if not math.isfinite(numbers[str(name)]):
             return {"reason": "no-result", "detail": f"{name} must be finite, not {number!r}"}
     kept = {name: numbers[str(name)] for name in metrics}
-    return {"score": numbers["score"], "metrics": kept, "feedback": str(feedback)[:100_000]}
+    answer: Message = {"score": numbers["score"], "metrics": kept, "feedback": str(feedback)[:100_000]}
+    if isinstance(value, dict) and value.get("artifacts"):
+        try:
+            answer["artifacts"] = packed(value["artifacts"])
+        except ValueError as error:
+            return {"reason": "no-result", "detail": f"artifacts: {error}"}
+    return answer
+
+
+def packed(artifacts: object) -> dict[str, str]:
+    """A judge's files, name → bytes (in JSON: base64), as text. Raises `ValueError` for what may not be kept."""
+    if not isinstance(artifacts, dict) or len(artifacts) > ARTIFACTS:
+        raise ValueError(f"expected a table of at most {ARTIFACTS} files, name → bytes")
+    room, found = ARTIFACT_BYTES, {}
+    for name, data in artifacts.items():
+        if not isinstance(name, str) or not ARTIFACT_NAME.fullmatch(name):
+            raise ValueError(f"{name!r:.100} is no plain file name with a suffix, as home-375-dark.jpeg")
+        if isinstance(data, str):
+            data = base64.b64decode(data, validate=True)
+        if not isinstance(data, bytes | bytearray):
+            raise ValueError(f"{name} must be bytes, not {type(data).__name__}")
+        room -= len(data)
+        found[name] = base64.b64encode(data).decode()
+    if room < 0:
+        raise ValueError(f"{ARTIFACT_BYTES - room} bytes in all, and {ARTIFACT_BYTES} are kept")
+    return found
 
 
 def run_command(request: Message, folder: str, scratch: str) -> Message:

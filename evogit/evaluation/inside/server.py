@@ -33,7 +33,7 @@ from .kernel import (
     libc,
     signal_name,
 )  # fmt: skip
-from .processes import children_of, descendants, empty, kill_tree, usage
+from .processes import children_of, descendants, empty, held_by, kill_tree, usage
 from .twin import Twin, frame, frames
 
 WATCH = 0.05  # seconds between looks at the process tree, where no namespace holds it
@@ -55,6 +55,7 @@ class Child:
     processes: int
     disk: int
     measured: float
+    resident: int
     pipes: dict[int, str] = field(default_factory=dict)
     data: dict[str, bytearray] = field(
         default_factory=lambda: {"out": bytearray(), "err": bytearray(), "res": bytearray()}
@@ -101,6 +102,8 @@ class Server:
         if not running:
             return None
         soonest = min(running) - time.monotonic()
+        if any(child.resident for child in self._children.values()):
+            soonest = min(soonest, MEASURE)
         return max(0.0, soonest if self._flags else min(soonest, WATCH))
 
     def _receive(self) -> bool:
@@ -165,6 +168,7 @@ class Server:
             limits["processes"],
             limits["disk"] + held,
             started,
+            limits["resident"],
             partner=None if partner is None or request["serving"] else {},
         )
         for name, (reading, writing) in pipes.items():
@@ -238,9 +242,11 @@ class Server:
                 self._kill(child, "timeout")
             elif watch and not child.killed and len(descendants(child.pid)) > child.processes:
                 self._kill(child, "processes")
-            elif watch and not child.killed and now >= child.measured + MEASURE:
+            elif (watch or child.resident) and not child.killed and now >= child.measured + MEASURE:
                 child.measured = now
-                if usage(child.places, child.disk) > child.disk:
+                if child.resident and held_by(child.pid) > child.resident:
+                    self._kill(child, "resident")
+                elif watch and usage(child.places, child.disk) > child.disk:
                     self._kill(child, "disk")
 
     def _kill(self, child: Child, why: str) -> None:
@@ -286,10 +292,11 @@ class Server:
             "output": "wrote more output than the limit allows",
             "processes": "started more processes than the limit allows",
             "disk": "wrote more files, or more into them, than the limit allows",
+            "resident": "its processes hold more memory than the limit allows",
             "cancelled": "cancelled",
         }
         if child.killed:
-            reason = "failed" if child.killed in ("processes", "disk") else child.killed
+            reason = {"processes": "failed", "disk": "failed", "resident": "memory"}.get(child.killed, child.killed)
             return {"reason": reason, "detail": explanations[child.killed]}
         status, result = child.status or 0, bytes(child.data["res"])
         if os.WIFSIGNALED(status):

@@ -1,0 +1,131 @@
+"""The task web-app from end to end: real npm, ESLint, Vite and Chromium, and a scripted model that writes pages."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from evogit import catalog, needs
+from evogit.errors import SandboxError
+from evogit.evaluation import sandbox
+from evogit.evaluation.trying import protected
+from evogit.packages import InstallError, installed
+from tests.chatserver import ChatServer
+
+CACHE = Path(__file__).parents[2] / ".cache/web-app"
+NPMRC = Path(os.environ["EVOGIT_TEST_REAL_HOME"]) / ".npmrc"
+"""The registry that is in use here, which a test's own home knows nothing of."""
+TRIALS = Path(__file__).parents[2] / "tasks/web-app/trials"
+PAGE = "export default function App() {{\n{before}  return (\n    <main>\n      <h1>EvoGit</h1>\n{inside}    </main>\n  );\n}}\n"
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture
+def ready(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The packages are installed, once for all tests; skips where the task cannot run at all."""
+    task = catalog.load_task("web-app", None)
+    missing = [need for need in task.needs if needs.look(need).present is False]
+    if missing or shutil.which("npm") is None:
+        pytest.skip(f"web-app needs {', '.join(missing or ['npm'])}, which is not installed")
+    try:
+        sandbox.probe("bubblewrap")
+    except SandboxError as error:
+        pytest.skip(f"web-app needs bubblewrap: {error}")
+    if NPMRC.is_file():
+        monkeypatch.setenv("npm_config_userconfig", str(NPMRC))
+    monkeypatch.setenv("npm_config_cache", str(CACHE / "npm"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(CACHE))
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with FileLock(CACHE / "lock", timeout=600):
+        try:
+            installed(task, {**protected(task, task.seed), **task.files}, CACHE / "evogit")
+        except InstallError as error:
+            pytest.skip(f"the packages of web-app cannot be installed here: {error}")
+    yield
+
+
+def evogit(*arguments: str, at: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "evogit", *arguments],
+        cwd=at,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "OPENAI_API_KEY": "sk-planted"},
+    )
+
+
+def said(*arguments: str, at: Path) -> str:
+    done = evogit(*arguments, at=at)
+    assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def reply(files: dict[str, str]) -> str:
+    """Whole files, as the agent `author` writes them."""
+    return "\n".join(f"{path}\n```\n{text.rstrip()}\n```\n" for path, text in files.items())
+
+
+def app(before: str = "", inside: str = "", head: str = "") -> dict[str, str]:
+    return {"src/App.jsx": head + PAGE.format(before=before, inside=inside)}
+
+
+ATTEMPTS: dict[str, dict[str, str]] = {
+    "lint": app(before="  const left = 1;\n"),
+    "build": app(head='import Hero from "./Hero.jsx";\n', inside="      <Hero />\n"),
+    "console": app(
+        head='import { useEffect } from "react";\n',
+        before='  useEffect(() => {\n    Promise.reject(new Error("the news did not come"));\n  }, []);\n',
+    ),
+    "overflow": app(inside='      <p className="w-[600px]">Code that evolves in the repository you have.</p>\n'),
+    "good": {
+        path.relative_to(TRIALS / "reference").as_posix(): path.read_text()
+        for path in sorted((TRIALS / "reference").rglob("*"))
+        if path.is_file()
+    },
+}
+
+
+@pytest.mark.usefixtures("ready")
+def test_a_run_keeps_the_good_page_and_says_what_is_wrong_with_the_others(tmp_path: Path) -> None:
+    with ChatServer(reply=[reply(files) for files in ATTEMPTS.values()]) as server:
+        at = tmp_path / "site"
+        said("new", "site", "--task", "web-app", at=tmp_path)
+        with (at / ".evogit/config.toml").open("a") as config:
+            config.write(
+                f'\n[models.fast]\nmodel = "scripted"\nbase_url = "{server.url}"\nmax_tokens = 9000\ntimeout = 30\n'
+            )
+        said(
+            *("run", "--agents", "author:1", "--policy", "best-of-n", "--candidates", "5"),
+            *("--sandbox", "bubblewrap", "--deterministic", "-q"),
+            at=at,
+        )
+    rows = [json.loads(line) for line in said("log", "--json", at=at).splitlines()]
+    found: dict[str, dict[str, Any]] = {
+        name: json.loads(said("show", row["commit"], "--json", at=at))
+        for name, row in zip(ATTEMPTS, sorted(rows, key=lambda row: row["step"]), strict=True)
+    }
+    told = {name: each["evidence"].get("feedback.txt", "") for name, each in found.items()}
+    assert "'left' is assigned a value but never used" in told["lint"]
+    assert 'Could not resolve "./Hero.jsx"' in told["build"]
+    assert "the console says: Error: the news did not come" in told["console"]
+    assert "at 375 px the page is" in told["overflow"]
+    assert told["good"].strip() == "28 of 28 checks hold at stage 4"
+    outcome = {name: each["entries"][0]["decision"] for name, each in found.items()}
+    assert outcome == {
+        "lint": "threshold", "build": "failed", "console": "worse", "overflow": "worse", "good": "accepted",
+    }  # fmt: skip
+    best = json.loads(said("best", "--json", at=at))
+    assert best["score"] == 1.0
