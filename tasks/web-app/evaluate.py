@@ -41,7 +41,7 @@ def lint(folder, candidate):
     try:
         files = json.loads(done.output)
         said = [
-            f"{os.path.relpath(file['filePath'], candidate.folder)}:{m.get('line', 1)}: {m['message']} ({m['ruleId']})"
+            f"{os.path.relpath(file['filePath'], folder)}:{m.get('line', 1)}: {m['message']} ({m['ruleId']})"
             for file in files
             for m in file["messages"]
         ]

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +24,21 @@ CACHE = Path(__file__).parents[2] / ".cache/web-app"
 NPMRC = Path(os.environ["EVOGIT_TEST_REAL_HOME"]) / ".npmrc"
 """The registry that is in use here, which a test's own home knows nothing of."""
 TRIALS = Path(__file__).parents[2] / "tasks/web-app/trials"
-PAGE = "export default function App() {{\n{before}  return (\n    <main>\n      <h1>EvoGit</h1>\n{inside}    </main>\n  );\n}}\n"
+PAGE = """\
+export default function App() {{
+{before}  return (
+    <main>
+      <h1>EvoGit</h1>
+{inside}    </main>
+  );
+}}
+"""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
-def ready(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def ready(monkeypatch: pytest.MonkeyPatch) -> None:
     """The packages are installed, once for all tests; skips where the task cannot run at all."""
     task = catalog.load_task("web-app", None)
     missing = [need for need in task.needs if needs.look(need).present is False]
@@ -51,7 +58,6 @@ def ready(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             installed(task, {**protected(task, task.seed), **task.files}, CACHE / "evogit")
         except InstallError as error:
             pytest.skip(f"the packages of web-app cannot be installed here: {error}")
-    yield
 
 
 def evogit(*arguments: str, at: Path) -> subprocess.CompletedProcess[str]:
