@@ -23,6 +23,7 @@ Changes = Mapping[str, bytes | None]
 """Path → new bytes, or None for a deletion. Existing files keep their mode, new ones get 100644."""
 
 NOTHING: Mapping[str, float] = MappingProxyType({})
+NONE_SPENT: Mapping[str, int] = MappingProxyType({})
 
 
 class Reason(StrEnum):
@@ -76,7 +77,7 @@ class Evaluation:
     samples: tuple[float, ...] = ()
     stdout: bytes = b""
     stderr: bytes = b""
-    spent: Mapping[str, int] = field(default_factory=dict)
+    spent: Mapping[str, int] = field(default_factory=lambda: NONE_SPENT)
     """What the candidate asked of its model: requests, input and output tokens. Empty when nothing."""
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
     """Files that the judge returned as evidence, by name: screenshots, plots, reports."""

@@ -71,6 +71,7 @@ class Engine:
             self._publish()
         if self._books.packs > 8:
             await asyncio.to_thread(repack, self.session.repository)
+            self.session.objects.reopen()
         best = self.population.best()
         return events.Finished(
             reason,
@@ -107,6 +108,7 @@ class Engine:
             await self._take_notes()
         if self._books.full:
             self._publish()
+            await self._join_packs()
             await self._look()
 
     async def _at_once(self) -> str:
@@ -228,11 +230,16 @@ class Engine:
                 pass
             self._books.wake.clear()
             self._publish()
-            if self._books.packs >= REPACK_AT:
-                self._books.packs = 0
-                complaint = await asyncio.to_thread(repack, self.session.repository)
-                if complaint:
-                    self._books.notify(f"git repack did not work, packs stay small: {complaint}")
+            await self._join_packs()
+
+    async def _join_packs(self) -> None:
+        if self._books.packs < REPACK_AT:
+            return
+        self._books.packs = 0
+        complaint = await asyncio.to_thread(repack, self.session.repository)
+        self.session.objects.reopen()
+        if complaint:
+            self._books.notify(f"git repack did not work, packs stay small: {complaint}")
 
     async def _look_out(self) -> None:
         """See what other processes write into this repository."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,6 +70,8 @@ class Population:
     _duels: list[tuple[tuple[Clock, str, int], Oid, Oid]] = field(default_factory=list)
     """Verdicts for a challenger: when, over whom, who."""
     _ranking: Ranking = field(default_factory=Ranking)
+    _names: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    """One pair for all candidates of an agent: a run has many."""
     _barred: set[Oid] = field(default_factory=set)
     _barred_of: int = 0
     """Of which change of fate the barred trees are."""
@@ -115,8 +118,9 @@ class Population:
             return
         evaluation = read_evaluation(data)
         tree, agent, host = str(data["tree"]), str(data["agent"]), str(data["host"])
+        digest = self.digest if data["digest"] == self.digest else str(data["digest"])
         self.trees[candidate] = tree
-        self.results[(tree, str(data["digest"]), evaluation.epoch)] = evaluation
+        self.results[(tree, digest, evaluation.epoch)] = evaluation
         if evaluation.epoch > self.epoch:
             self.epoch = evaluation.epoch
         decision = data.get("decision")
@@ -125,11 +129,12 @@ class Population:
         new_best = False
         if evaluation.ok and not data.get("trial"):
             # A validation entry may name a later finder of the same commit; the maker is who was accepted with it.
-            maker = self.makers.setdefault(candidate, (host, agent))
+            name = self._names.setdefault((host, agent), (host, agent))
+            maker = self.makers.setdefault(candidate, name)
             assert evaluation.score is not None
             validated = evaluation.epoch == VALIDATION
             scored = Champion(candidate, tree, *maker, evaluation.score, evaluation, validated, entry.order)
-            new_best = self._ranking.take(str(data["digest"]), scored, self.direction, self.fate.extinct)
+            new_best = self._ranking.take(digest, scored, self.direction, self.fate.extinct)
         if decision is None:
             return
         self.candidates += 1
@@ -266,11 +271,11 @@ def read_evaluation(data: Mapping[str, Any]) -> Evaluation:
     """The `Evaluation` recorded in an ``evaluated`` entry (without its feedback and output)."""
     score = data.get("score")
     return Evaluation(
-        status=str(data["status"]),
+        status=sys.intern(str(data["status"])),
         score=None if score is None else float(score),
         metrics={str(k): float(v) for k, v in data.get("metrics", {}).items()},
         seconds=float(data.get("seconds", 0.0)),
-        stage=str(data.get("stage", "")),
+        stage=sys.intern(str(data.get("stage", ""))),
         epoch=int(data.get("epoch", 0)),
         samples=tuple(float(x) for x in data.get("samples", ())),
     )

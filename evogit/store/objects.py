@@ -252,6 +252,11 @@ class Objects:
         self._pending.clear()
         return keep
 
+    def reopen(self) -> None:
+        """Let go of packs that were joined into others since: libgit2 keeps each open, deleted or not."""
+        self._repo.free()  # the object itself lives on until Python's next full collection: it refers to itself
+        self._repo = _open(self._git_dir)
+
     # Refs
 
     def ref(self, name: str) -> Oid | None:
@@ -317,7 +322,7 @@ class Objects:
             except (KeyError, ValueError, pygit2.GitError, OSError) as error:
                 if attempt == 2:
                     raise StoreError(f"object {oid} cannot be read ({error}). Run: evogit fsck") from error
-                self._repo = _open(self._git_dir)
+                self.reopen()
         raise AssertionError
 
 
