@@ -107,6 +107,8 @@ class Walk:
                 self._guide(item)
             elif key == "e":
                 self._edit(item)
+            elif key == "v":
+                self._view(item)
             elif key in ("d", "D"):
                 self._diff(item, promoted=key == "D")
             elif key in ("s", " ", "\r", "\n"):
@@ -181,6 +183,19 @@ class Walk:
         if promoted and len(others) < 2:
             raise UsageError("nothing is promoted yet")
         print_diff(self.place, others[-1 if promoted else 0].commit, item.commit)
+        print("\nany key goes back", flush=True)
+        read_key()
+
+    def _view(self, item: Item) -> None:
+        """What the judge left: written beside the repository's own files, and drawn if the terminal can."""
+        from evogit.cli import artifacts
+        from evogit.errors import UsageError
+
+        found = self.dossier(item).artifacts
+        if not found:
+            raise UsageError("its judge left nothing to look at")
+        folder = self.place.repository.run_folder(self.place.run) / "artifacts" / item.commit[:10]
+        artifacts.show(self.place.objects(), found, folder)
         print("\nany key goes back", flush=True)
         read_key()
 

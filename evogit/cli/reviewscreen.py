@@ -6,6 +6,8 @@ from evogit.cli.place import number
 from evogit.review.dossier import Against, Change, Dossier, Step
 
 KEYS = "p promote  x prune  i pin  g guide  e edit and adopt  d diff  s skip  u undo  q quit"
+VIEW = "v view  "
+PICTURES = 3
 GLYPHS = {"best": "★", "promoted": "◆", "living": "●", "start": "■", "accepted": "○"}
 FILES = 4
 METRICS = 4
@@ -32,7 +34,11 @@ def screen(dossier: Dossier, at: int, of: int, *, width: int, now: float, said: 
     lines += _block("lineage", [_step(step) for step in dossier.lineage])
     if dossier.older:
         lines.insert(len(lines) - 1, f"{'':<{LABEL}}… {dossier.older} more")
-    lines += ["", KEYS, said]
+    if dossier.artifacts:
+        names = sorted(dossier.artifacts)
+        more = f", … {len(names) - PICTURES} more" if len(names) > PICTURES else ""
+        lines += _block("pictures" if len(names) > 1 else "picture", [f"{', '.join(names[:PICTURES])}{more}: press v"])
+    lines += ["", (VIEW if dossier.artifacts else "") + KEYS, said]
     return [line if len(line) <= width else line[: width - 1] + "…" for line in lines]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +23,10 @@ def show(
     patch: Annotated[bool, typer.Option("--diff", help="Also what it changed against its first parent.")] = False,
     prompt: Annotated[bool, typer.Option("--prompt", help="Only what its model was asked.")] = False,
     reply: Annotated[bool, typer.Option("--reply", help="Only what its model answered.")] = False,
+    artifacts: Annotated[
+        Path | None,
+        typer.Option("--artifacts", metavar="DIR", help="Write what its judge left (screenshots, …) into this folder."),
+    ] = None,
     json: Json = False,
     directory: Directory = None,
     run: RunName = None,
@@ -32,8 +37,11 @@ def show(
 
     Example: evogit show best --diff
     """
+    from evogit.cli import artifacts as files
     from evogit.errors import UsageError
     from evogit.evolution.session import read_journals
+    from evogit.store.journal import ARTIFACTS
+    from evogit.store.journal import artifacts as left
     from evogit.store.objects import EMPTY_TREE
 
     place = here(directory, run)
@@ -44,10 +52,18 @@ def show(
         raise UsageError(f"{revision}: no candidate of run {place.run!r}. Type: evogit log")
     found = objects.commit(commit)
     evidence: dict[str, str] = {}
+    pictures: dict[str, str] = {}
     for entry in entries:
         if entry.kind != "founded" and entry.evidence != EMPTY_TREE:
+            pictures |= left(objects, entry.evidence)
             for path, (_, oid) in objects.listing(entry.evidence).items():
-                evidence[path] = objects.blob(oid).decode("utf-8", "replace")
+                if not path.startswith(ARTIFACTS):
+                    evidence[path] = objects.blob(oid).decode("utf-8", "replace")
+    if artifacts is not None:
+        if not pictures:
+            raise UsageError(f"{revision}: its judge left no files")
+        files.show(objects, pictures, place.directory / artifacts)
+        return
     if prompt or reply:
         _print_conversation(evidence, revision, prompt=prompt, reply=reply)
         return
@@ -61,6 +77,7 @@ def show(
                 "message": found.message,
                 "entries": records,
                 "evidence": evidence,
+                "artifacts": pictures,
             }
         )
         return
@@ -68,6 +85,8 @@ def show(
     for entry in entries:
         for line in _told(entry):
             print(line)
+    if pictures:
+        print(f"artifacts: {files.told(objects, pictures)}\nto see them: evogit show {commit[:10]} --artifacts DIR")
     for name, text in sorted(evidence.items()):
         print(f"\n--- {name}\n{text.rstrip()}")
     if patch and found.parents:

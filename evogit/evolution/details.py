@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import difflib
 from collections.abc import Iterable, Mapping
 
@@ -14,6 +15,8 @@ from evogit.values import Oid
 LONGEST_FILE = 400_000
 """Bytes; of larger files only that they changed is told."""
 MOST_FILES = 40
+PICTURES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
+"""What a page shows. No SVG: it is a document with links of its own."""
 
 
 def look_in(objects: Objects, run: str | None) -> Look:
@@ -26,12 +29,13 @@ def look_in(objects: Objects, run: str | None) -> Look:
         except StoreError:
             return Detail()
         texts = _evidence(objects, evidence.get(oid))
+        pictures = _pictures(objects, evidence.get(oid))
         try:
             before = objects.commit(commit.parents[0]).tree if commit.parents else commit.tree
             changed = diff(objects, before, commit.tree)
         except StoreError:  # a shallow clone ends somewhere
             changed = ""
-        return Detail(commit.message, changed, **texts)
+        return Detail(commit.message, changed, pictures=pictures, **texts)
 
     return look
 
@@ -62,12 +66,28 @@ def _evidence(objects: Objects, tree: Oid | None) -> Mapping[str, str]:
         return found
     try:
         for path, (_, oid) in sorted(objects.listing(tree).items()):
+            if path.startswith(journal.ARTIFACTS):
+                continue
             kind = next((kind for kind in ("feedback", "prompt", "reply") if path.startswith(kind)), "output")
             text = objects.blob(oid)[: 4 * LONGEST_TEXT].decode("utf-8", "replace")
             found[kind] += f"{path}\n{text}\n" if kind == "output" else text
     except StoreError:
         pass
     return found
+
+
+def _pictures(objects: Objects, tree: Oid | None) -> Mapping[str, str]:
+    """Pictures that a judge left, name → an address that holds the picture itself."""
+    try:
+        left = journal.artifacts(objects, tree) if tree is not None else {}
+        kinds = {name: PICTURES.get(name.rpartition(".")[2].lower()) for name in sorted(left)}
+        return {
+            name: f"data:{kind};base64,{base64.b64encode(objects.blob(left[name])).decode()}"
+            for name, kind in kinds.items()
+            if kind is not None
+        }
+    except StoreError:
+        return {}
 
 
 def diff(objects: Objects, old: Oid, new: Oid) -> str:

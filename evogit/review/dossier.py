@@ -11,7 +11,8 @@ from evogit.evolution.lineage import Record
 from evogit.evolution.population import Population
 from evogit.phylogeny.history import History
 from evogit.review.agenda import Item
-from evogit.store.objects import Objects
+from evogit.store.journal import artifacts
+from evogit.store.objects import EMPTY_TREE, Objects
 from evogit.values import Oid
 
 LINEAGE = 5  # lines
@@ -72,11 +73,14 @@ class Dossier:
     lineage: tuple[Step, ...]
     older: int
     """Versions of the lineage that `lineage` leaves out."""
+    artifacts: Mapping[str, Oid]
+    """What its judge left: name → blob."""
 
     @property
     def document(self) -> dict[str, Any]:
         """The dossier as JSON."""
-        return asdict(self) | {"metrics": dict(self.metrics), "time": self.milliseconds / 1000}
+        more = {"metrics": dict(self.metrics), "artifacts": dict(self.artifacts), "time": self.milliseconds / 1000}
+        return asdict(self) | more
 
 
 def dossier(objects: Objects, record: Record, item: Item) -> Dossier:
@@ -110,6 +114,7 @@ def dossier(objects: Objects, record: Record, item: Item) -> Dossier:
         _feedback(objects, population, item.commit),
         tuple(_step(history, k) for k in (path if len(path) <= LINEAGE else [*path[: LINEAGE - 1], path[-1]])),
         max(0, len(path) - LINEAGE),
+        artifacts(objects, population.memory.evidence.get(item.commit, EMPTY_TREE)),
     )
 
 

@@ -95,6 +95,12 @@ def read(objects: Objects, tip: Oid, after: Oid | None = None) -> Iterator[Entry
         at = entry.previous
 
 
+def artifacts(objects: Objects, evidence: Oid) -> dict[str, Oid]:
+    """What a judge left as evidence in an entry's tree: name → blob. Raises `StoreError` if it is not there."""
+    listing = objects.listing(evidence) if evidence != EMPTY_TREE else {}
+    return {path.removeprefix(ARTIFACTS): oid for path, (_, oid) in listing.items() if path.startswith(ARTIFACTS)}
+
+
 @dataclass(slots=True)
 class Journal:
     """The one writer of one journal branch. Entries become durable, and then visible, at `publish`.

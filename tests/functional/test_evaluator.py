@@ -377,3 +377,75 @@ def test_a_judge_may_end_as_python_programs_do(score: Score, end: str) -> None:
     files = {"e.py": judge, "helper.py": "import sys\n\ndef leave():\n    sys.exit(0)\n"}
     [found] = score(COMMAND, files, {"x": b""})
     assert found.score == 4.0, found
+
+
+PLOT = "{'score': 1, 'artifacts': {'plot-1.png': b'\\x89PNG', 'said.txt': bytearray(b'so')}}"
+BROKEN = {
+    "{'score': 1, 'artifacts': {'../plot.png': b'x'}}": "no plain file name",
+    "{'score': 1, 'artifacts': {'.git': b'x'}}": "no plain file name",
+    "{'score': 1, 'artifacts': {'plot.png': 5}}": "must be bytes",
+    "{'score': 1, 'artifacts': {'plot.png': bytes(3 << 20)}}": "2097152 are kept",
+    "{'score': 1, 'artifacts': {f'{n}.txt': b'x' for n in range(33)}}": "at most 32 files",
+}
+
+
+def test_a_judge_may_return_files_of_limited_names_and_sizes(score: Score) -> None:
+    trees = [{"x": value.encode()} for value in (PLOT, *BROKEN)]
+    kept, *found = score(f'direction = "maximize"\n[evaluation]\n{FUNCTION}', READ, *trees)
+    assert kept.artifacts == {"plot-1.png": b"\x89PNG", "said.txt": b"so"}
+    for evaluation, text in zip(found, BROKEN.values(), strict=True):
+        assert (evaluation.status, evaluation.artifacts) == ("no-result", {})
+        assert text in evaluation.feedback
+
+
+def test_a_command_returns_files_in_base64_and_stages_add_theirs(score: Score) -> None:
+    judge = (
+        "import base64, json, os\nstage = os.environ['EVOGIT_STAGE']\n"
+        "data = base64.b64encode(stage.encode()).decode()\n"
+        "json.dump({'score': 1, 'artifacts': {f'{stage}.txt': data}}, open(os.environ['EVOGIT_RESULT'], 'w'))\n"
+    )
+    stages = "".join(
+        f'[[evaluation.stages]]\nname = "{name}"\ncommand = ["python", "judge.py"]\n' for name in ("a", "b")
+    )
+    [found] = score(f'direction = "maximize"\n[evaluation]\n{stages}', {"judge.py": judge}, {"x": b""})
+    assert found.artifacts == {"a.txt": b"a", "b.txt": b"b"}
+
+
+def test_memory_that_is_held_is_limited_where_addresses_are_not(score: Score) -> None:
+    judge = "import time\n\ndef evaluate(folder):\n    held = b'x' * (300 << 20)\n    time.sleep(3)\n    return 1\n"
+    limits = '[limits]\nmemory = "64T"\nresident = "150M"\n'
+    [found] = score(f'direction = "maximize"\n[evaluation]\n{FUNCTION}{limits}', {"e.py": judge}, {"x": b""})
+    assert (found.status, found.score) == ("memory", None)
+    assert "hold more memory" in found.feedback
+
+
+def test_packages_are_seen_where_the_task_wants_them_and_only_read(tmp_path: Path, chosen: Sandbox) -> None:
+    judge = (
+        "import json, os\nfound = open('node_modules/p/index.js').read()\n"
+        "try:\n    open('node_modules/p/index.js', 'w').write('mine')\nexcept OSError:\n    found += ' kept'\n"
+        "json.dump({'score': 1, 'feedback': found}, open(os.environ['EVOGIT_RESULT'], 'w'))\n"
+    )
+    task, packages = tmp_path / "task", tmp_path / "cache/node_modules"
+    task.mkdir()
+    (packages / "p").mkdir(parents=True)
+    (packages / "p/index.js").write_text("theirs")
+    text = 'evolve = ["**"]\ndirection = "maximize"\n[evaluation]\ncommand = ["python", "judge.py"]\n'
+    for name, content in {"task.toml": text, "goal.md": "g\n", "judge.py": judge}.items():
+        (task / name).write_text(content)
+    objects = repository.create(tmp_path / "repo", {"start": (b"", False)}, "start").objects()
+    own = objects.put_tree({"node_modules/p/index.js": (b"mine", FILE), "x": (b"", FILE)})
+
+    async def twice() -> list[Evaluation]:
+        async with Evaluator(
+            load_task_folder(task),
+            objects,
+            jobs=1,
+            sandbox=chosen,
+            scratch=tmp_path / "s",
+            packages={"node_modules": packages},
+        ) as evaluator:
+            return [await evaluator.evaluate(tree) for tree in (own, objects.put_tree({"y": (b"", FILE)}))]
+
+    for found in asyncio.run(twice()):
+        # A sandbox that only limits lets a candidate write wherever its user may.
+        assert found.feedback == "theirs kept" or chosen.name == "limits", found

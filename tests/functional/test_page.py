@@ -18,6 +18,10 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, which is not installed")]
 
 EVIL = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
+DOT = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJg"
+    "gg=="
+)
 DIFF = f"--- a/f.py\n+++ b/f.py\n@@ -1,2 +1,2 @@\n def f():\n-    return 1  # {EVIL}\n+    return 'two'\n"
 
 
@@ -52,7 +56,13 @@ def run(count: int) -> History:
 
 def look(oid: str) -> Detail:
     message = f"{EVIL}\n\nWhy {oid[:8]}\n\nEvoGit-Agent: {EVIL}\nEvoGit-Operator: grow\n"
-    return Detail(message, DIFF, f"feedback {EVIL}", f"prompt {EVIL}", f"reply {EVIL}", f"stdout.txt {EVIL}")
+    pictures = {
+        f"dot {EVIL}.png": DOT,
+        "evil.png": 'x" onerror="window.hacked = 1',
+        "page.html": f"data:text/html,{EVIL}",
+    }
+    told = DIFF, f"feedback {EVIL}", f"prompt {EVIL}", f"reply {EVIL}", f"stdout.txt {EVIL}"
+    return Detail(message, *told, pictures)
 
 
 def write(file: Path, history: History, limit: int) -> Path:
@@ -84,7 +94,7 @@ def page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
     visit(opened, write(tmp_path / "page.html", run(90), 1000))
     yield opened
     assert opened.evaluate("window.hacked") is None
-    assert opened.evaluate("document.querySelectorAll('img, iframe, object, embed').length") == 0
+    assert opened.evaluate("document.querySelectorAll('img:not(.pictures img), iframe, object, embed').length") == 0
     context.close()
     assert trouble == []
 
@@ -134,6 +144,11 @@ def test_a_click_on_a_node_opens_its_details(page: Page) -> None:
     assert page.inner_text("#panel .row.del .k") == "return"
     page.click("#panel summary:has-text('Prompt')")
     assert "prompt <script>" in page.inner_text("#panel")
+    assert page.eval_on_selector_all("#panel img", "all => all.map(i => [i.alt, i.naturalWidth])") == [
+        [f"dot {EVIL}.png", 1]
+    ]
+    page.click("#panel .pictures button")
+    assert page.get_attribute("#panel .pictures button", "aria-expanded") == "true"
 
 
 def test_zoom_pan_and_back(page: Page) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import pytest
 from filelock import FileLock
+from playwright.sync_api import sync_playwright
 
 from evogit import catalog, needs
 from evogit.errors import SandboxError
@@ -135,3 +138,49 @@ def test_a_run_keeps_the_good_page_and_says_what_is_wrong_with_the_others(tmp_pa
     }  # fmt: skip
     best = json.loads(said("best", "--json", at=at))
     assert best["score"] == 1.0
+    seen_by_a_person(at, best["commit"])
+    opened(at)
+
+
+VIEWS = {f"page-{width}-{theme}.webp" for width in (375, 768, 1440) for theme in ("dark", "light")}
+
+
+def seen_by_a_person(at: Path, commit: str) -> None:
+    """The screenshots are in the journal, and `show` and `review` lead to them."""
+    written = said("show", commit, "--artifacts", "seen", at=at).splitlines()
+    assert {Path(line).name for line in written[:-1]} == VIEWS
+    assert all((at / "seen" / name).read_bytes().startswith(b"RIFF") for name in VIEWS)
+    assert "page-375-dark.webp" in said("show", commit, at=at)
+    items = json.loads(said("review", "--list", "--json", at=at))
+    assert set(items[0]["artifacts"]) == VIEWS
+    terminal: pexpect.spawn[str] = pexpect.spawn(
+        sys.executable, ["-m", "evogit", "-C", str(at), "review"], dimensions=(40, 200), encoding="utf-8", timeout=90,
+        env={**os.environ, "TERM_PROGRAM": "WezTerm", "TERM": "xterm"},
+    )  # fmt: skip
+    terminal.expect_exact("press v")
+    terminal.send("v")
+    terminal.expect_exact("\x1b]1337;File=name=")
+    terminal.expect(r"\r\n(/\S+page-768-light\.webp)\r\n")
+    assert isinstance(terminal.match, re.Match)
+    assert Path(terminal.match[1]).is_file()
+    terminal.expect_exact("any key goes back")
+    terminal.send(" ")
+    terminal.expect_exact("q quit")
+    terminal.send("q")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+
+
+def opened(at: Path) -> None:
+    """The page shows the screenshots of the best version."""
+    said("export", "-o", "page.html", at=at)
+    with sync_playwright() as playwright:
+        program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto((at / "page.html").as_uri())
+        page.click("#rows tr:has-text('best') button")
+        page.wait_for_selector("#panel .pictures img")
+        widths = page.eval_on_selector_all("#panel .pictures img", "all => all.map(i => i.naturalWidth)")
+        browser.close()
+    assert sorted(widths) == [375, 375, 768, 768, 1440, 1440]

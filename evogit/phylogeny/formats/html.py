@@ -22,6 +22,8 @@ from evogit.values import Oid
 
 LONGEST_TEXT = 20_000
 """Characters of one diff, prompt or reply; the rest is cut, and the page says so."""
+MOST_PICTURES = 16_000_000
+"""Characters of all pictures together; they go to the most remarkable nodes first."""
 MOST_DETAILS = 48_000_000
 """Characters of all details together; beyond it the least remarkable nodes go without."""
 RANK = ("best", "promoted", "pruned", "start", "living", "accepted", "commit", "rejected")
@@ -37,6 +39,8 @@ class Detail:
     prompt: str = ""
     reply: str = ""
     output: str = ""
+    pictures: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Name → ``data:`` address."""
 
 
 Look = Callable[[Oid], Detail]
@@ -75,18 +79,24 @@ def _embedded(value: object) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _details(picture: Picture, detail: Look) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {}
-    room = MOST_DETAILS
+def _details(picture: Picture, detail: Look) -> dict[str, dict[str, object]]:
+    found: dict[str, dict[str, object]] = {}
+    room, space = MOST_DETAILS, MOST_PICTURES
     order = sorted(range(len(picture.nodes)), key=lambda at: (RANK.index(picture.nodes[at].kind), -at))
     for at in order:
         if room <= 0:
             break
         oid = picture.nodes[at].oid
-        texts = {name: _cut(text) for name, text in dataclasses.asdict(detail(oid)).items() if text}
+        known = dataclasses.asdict(detail(oid))
+        pictures = known.pop("pictures")
+        texts = {name: _cut(text) for name, text in known.items() if text}
         room -= sum(map(len, texts.values()))
         if texts:
-            found[oid] = texts
+            found[oid] = {**texts}
+        size = sum(map(len, pictures.values()))
+        if pictures and size <= space:
+            space -= size
+            found.setdefault(oid, {})["pictures"] = pictures
     return dict(sorted(found.items()))
 
 

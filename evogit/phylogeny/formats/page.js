@@ -291,6 +291,19 @@
     made.append(element("summary", title), element("pre", text, { tabindex: "0" }));
     return made;
   };
+  const gallery = (pictures) => {
+    const box = element("div", null, { class: "pictures" });
+    for (const [name, address] of Object.entries(pictures)) {
+      if (!/^data:image\/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/=]*$/.test(address)) continue;
+      const frame = element("figure");
+      const button = element("button", null, { type: "button", "aria-expanded": "false", "aria-label": `Enlarge ${name}` });
+      button.addEventListener("click", () => button.setAttribute("aria-expanded", frame.classList.toggle("large")));
+      button.append(element("img", null, { src: address, alt: name, loading: "lazy" }));
+      frame.append(button, element("figcaption", name));
+      box.append(frame);
+    }
+    return box;
+  };
   const command = (text) => {
     const row = element("div", null, { class: "command" });
     const button = element("button", "Copy", { type: "button", "aria-label": `Copy: ${text}` });
@@ -340,6 +353,7 @@
     if (trailers.length) panel.append(element("h3", "Trailers"), facts(trailers));
     const metrics = Object.entries(nodes.metrics[i]);
     if (metrics.length) panel.append(element("h3", "Metrics"), facts(metrics.map(([name, value]) => [name, figure(value)])));
+    if (found.pictures) panel.append(element("h3", "Pictures"), gallery(found.pictures));
     if (found.diff) panel.append(element("h3", "Diff against its first parent"), diff(found.diff));
     if (found.feedback) panel.append(folded("Feedback", found.feedback, true));
     if (found.prompt) panel.append(folded("Prompt", found.prompt));
