@@ -15,7 +15,6 @@ from evogit.cli.adopt import adopted, told
 from evogit.cli.editor import edited
 from evogit.cli.keys import read_key
 from evogit.cli.place import Directory, Json, Place, RunName, here, interactive, print_json
-from evogit.cli.reviewscreen import screen
 from evogit.cli.show import print_diff
 
 if TYPE_CHECKING:
@@ -84,6 +83,8 @@ class Walk:
 
     def go(self) -> None:
         """Until the last item is passed or the person quits."""
+        from evogit.cli.reviewscreen import screen
+
         while self.at < len(self.items):
             item = self.items[self.at]
             size = shutil.get_terminal_size()

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 import numpy as np
 import numpy.typing as npt
 
 from evogit.phylogeny import sweeps
 from evogit.values import NOTHING, Direction, Oid
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
@@ -283,6 +285,8 @@ class History:
 
         Node attributes are the facts that are known, `time`, `generation`, `living`, `promoted`, `pruned`.
         """
+        import networkx as nx  # a tenth of a second, which no other reader of a history should wait for
+
         graph: nx.DiGraph[str] = nx.DiGraph()
         names = [self.oid(i) for i in range(len(self))]
         for i, name in enumerate(names):

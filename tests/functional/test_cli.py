@@ -36,6 +36,21 @@ def ran(repo: Path) -> Path:
     return repo
 
 
+def test_a_start_loads_only_what_its_command_needs(ran: Path) -> None:
+    """A command reads its own modules when it is called; one that did it at import cost every start half a second."""
+    script = "import sys; from evogit.cli.main import run; run(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    heavy = {"git", "networkx", "numpy", "openai", "plotly", "pygit2", "rich"}
+
+    def loaded(*arguments: str) -> set[str]:
+        done = subprocess.run([sys.executable, "-c", script, *arguments], cwd=ran, capture_output=True, text=True)
+        assert done.returncode == 0
+        return heavy & set(done.stderr.split())
+
+    assert loaded("--version") == loaded("log", "--help") == set()
+    assert loaded("status") == {"git", "pygit2"}
+    assert "networkx" not in loaded("log")
+
+
 COMMANDS = ["new", "init", "run", "status", "log", "show", "diff", "best"]
 COMMANDS += ["agents", "config", "fsck", "clean", "doctor", "demo"]
 
