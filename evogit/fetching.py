@@ -108,7 +108,7 @@ def _members(archive: Path) -> Iterator[tuple[str, tuple[bytes, bool]]]:
 def _chosen(task: Task, members: Files) -> Files:
     assert task.fetch is not None
     files: Files = {}
-    for source, target in task.fetch.files.items():
+    for source, target in task.fetch.mapped():
         start = source.rstrip("/")
         if start in members:
             files[target.rstrip("/")] = members[start]

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -121,13 +121,20 @@ class EvaluationSpec(Table):
 class Fetch(Table):
     """Where a seed's files come from that are not ours to ship: one source archive of the package index, pinned.
 
-    `files`: path in the archive, without its first folder, → path in the new repository; of a file or a folder.
+    `files`: path in the archive, without its first folder, → path in the new repository, or several; of a file or a
+    folder.
     """
 
     package: str
     version: str
     sha256: str
-    files: Annotated[Mapping[str, str], Field(min_length=1)]
+    files: Annotated[Mapping[str, str | Strings], Field(min_length=1)]
+
+    def mapped(self) -> Iterator[tuple[str, str]]:
+        """Every path in the archive with each of its paths in the repository."""
+        for source, targets in self.files.items():
+            for target in (targets,) if isinstance(targets, str) else targets:
+                yield source, target
 
     @field_validator("sha256")
     @classmethod

@@ -191,7 +191,7 @@ def _check_paths(table: _TaskTable, files: Mapping[str, bytes], source: Source) 
 
 def check_fetch(fetch: Fetch, source: Source) -> None:
     """Its paths stay inside the archive and the new repository."""
-    for key, value in fetch.files.items():
+    for key, value in fetch.mapped():
         for path in (key, value):
             if wrong := globs.check(path):
                 source.fail(("fetch", "files", key), wrong)

@@ -374,6 +374,35 @@ def test_nobody_slows_down_what_is_measured_beside(tmp_path: Path, name: sandbox
     assert found.score == 1.0, found
 
 
+def test_processor_time_is_the_kernel_s_and_not_the_candidate_s_clock(tmp_path: Path) -> None:
+    judge = """
+def evaluate(folder, candidate):
+    nothing = candidate.used()
+    candidate.call("program.py:solve", 0.0)
+    before = candidate.used()
+    claimed = candidate.call("program.py:solve", 0.2)
+    worked = candidate.used() - before
+    candidate.call("program.py:sleep", 0.2)
+    slept = candidate.used() - before - worked
+    candidate.restart()
+    return float(nothing == candidate.used() == 0.0 == claimed and worked >= 0.2 and slept < 0.1)
+"""
+    program = """
+import time
+now, time.process_time, time.clock_gettime = time.process_time, lambda: 0.0, lambda clock: 0.0
+def solve(seconds):
+    began = now()
+    while now() - began < seconds: pass
+    return time.process_time()
+def sleep(seconds): time.sleep(seconds)
+"""
+    make_task(tmp_path / "task", judge, 'function = "judge.py:evaluate"')
+    task = load_task_folder(tmp_path / "task")
+    for chosen in map(probed, TIERS):
+        [found] = score(task, chosen, tmp_path / "s", program)
+        assert found.score == 1.0, found
+
+
 def test_plain_data_passes_and_comes_back_as_it_was(tmp_path: Path) -> None:
     """Each value there and back through another process; what is no plain data is told, and the next call works."""
     judge = r"""

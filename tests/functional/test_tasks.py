@@ -125,6 +125,7 @@ sha256 = "{digest}"
 [fetch.files]
 "src" = "lib"
 """
+TWICE = FETCH.replace('"lib"', '["lib", "kept/lib"]')
 
 
 def fetching(folder: Path, package: str = "mistune", digest: str = "0" * 64, text: str = FETCH) -> catalog.Task:
@@ -166,12 +167,17 @@ def test_what_was_fetched_is_kept_by_its_hash_and_mapped(tmp_path: Path) -> None
     cache.mkdir()
     (cache / f"{digest}.tar.gz").write_bytes(buffer.getvalue())
     task = fetching(tmp_path, digest=digest)
-    assert fetched(task, cache) == {"lib/a.py": (b"a", False), "lib/deep/b.py": (b"b", False)}
+    once = {"lib/a.py": (b"a", False), "lib/deep/b.py": (b"b", False)}
+    assert fetched(task, cache) == once
+    (tmp_path / "twice").mkdir()
+    twice = fetching(tmp_path / "twice", digest=digest, text=TWICE)
+    assert fetched(twice, cache) == once | {f"kept/{path}": file for path, file in once.items()}
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        (TWICE.replace("kept", ".."), "fetch.files.src: expected a path inside the tree"),
         (FETCH.replace('"lib"', '"../lib"'), "fetch.files.src: expected a path inside the tree"),
         (FETCH.replace("{digest}", "abc"), "fetch.sha256: expected the 64 hexadecimal digits"),
         (FETCH.replace("version", "verison"), "fetch.verison: unknown key, did you mean 'version'?"),

@@ -84,6 +84,13 @@ class Candidate:
         self._defined[name] = source
         self._ask({"do": "define", "name": name, "source": source}, None)
 
+    def used(self) -> float:
+        """Seconds of processor time that the process which answers calls has used, all its threads together.
+
+        The kernel's clock, read where nothing of the candidate's runs. Processes that it started are not in it.
+        """
+        return float(self._order({"do": "used"}, None))
+
     def restart(self) -> None:
         """End everything the candidate has running. The next call begins in a fresh process."""
         if self._worker is not None:
