@@ -10,24 +10,48 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from evogit.cli.place import Directory, Json, RunName, check_run, folder, here, print_json
+import typer
+
+from evogit.cli.place import Directory, Json, Place, RunName, check_run, folder, here, print_json
+
+if TYPE_CHECKING:
+    from evogit.evolution.repairing import Act
 
 
-def fsck(json: Json = False, directory: Directory = None, run: RunName = None) -> int:
+def fsck(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend what can be mended, name what cannot, then check.")
+    ] = False,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--from", metavar="PLACE", help="With --repair: a remote, clone or bundle to take objects from."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --repair: say what would be done.")] = False,
+    json: Json = False,
+    directory: Directory = None,
+    run: RunName = None,
+) -> int:
     """Check every invariant of the runs recorded here: journals, candidates, individuals, the order of entries.
 
-    Exit code 1 if something is broken. Nothing is written. Without --run all runs are checked.
+    Without --run all runs are checked. Nothing is written, unless --repair says so: then stale locks, damaged caches,
+    broken refs, unreadable journals and missing objects (from every remote, or --from) are mended, within the run's
+    refs and Git's objects; what is taken away is kept in .git/evogit/RUN/lost.
+
+    Exit code 0 if all is well (afterwards), 1 if something is (still) broken, 5 if a process holds the run.
     """
     from evogit.evolution.fsck import check
 
     place = here(directory, run)
+    acts = _mend(place, place.run if run else None, source, dry_run) if repair or dry_run else []
     progress = _counter() if sys.stderr.isatty() and not json else None
     report = check(place.repository, place.run if run else None, progress)
     if json:
-        print_json(asdict(report) | {"clean": report.clean})
+        print_json(asdict(report) | {"clean": report.clean, "repair": [asdict(act) for act in acts]})
     else:
+        for act in acts:
+            print(f"{act.state}: {act.text}")
         for finding in report.findings:
             run_name = f"run {finding.run}: " if finding.run else ""
             print(f"{finding.severity}: {run_name}{finding.text}" + (f" ({finding.hint})" if finding.hint else ""))
@@ -37,6 +61,18 @@ def fsck(json: Json = False, directory: Directory = None, run: RunName = None) -
         )
         print("clean" if report.clean else "broken: see above")
     return 0 if report.clean else 1
+
+
+def _mend(place: Place, run: str | None, source: list[str] | None, dry_run: bool) -> list[Act]:
+    from evogit.evolution.repairing import Repair
+    from evogit.store.salvage import recorded, remotes
+
+    sources = source or remotes(place.repository)
+    return [
+        act
+        for name in ([run] if run else recorded(place.repository))
+        for act in Repair(place.repository, name, sources, dry_run).mend()
+    ]
 
 
 def _counter() -> Callable[[int], None]:

@@ -10,11 +10,13 @@ from typing import Literal
 from evogit.errors import StoreError
 from evogit.evolution.population import Population, fold
 from evogit.evolution.session import living_refs
-from evogit.store import refs
+from evogit.store import refs, salvage
 from evogit.store.journal import Entry, parse
 from evogit.store.objects import Objects
 from evogit.store.repository import Repository, busy, connectivity
 from evogit.values import Oid
+
+REPAIR = "evogit fsck --repair"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,16 @@ def check(repository: Repository, run: str | None = None, progress: Callable[[in
         StoreError: the repository itself cannot be opened.
     """
     objects = repository.objects()
-    names = [run] if run else repository.runs()
+    names = [run] if run else salvage.recorded(repository)
     findings: list[Finding] = []
     entries = candidates = individuals = 0
     for name in names:
+        broken = [
+            Finding("error", name, f"{ref} names no object: its file is empty or damaged", REPAIR)
+            for ref in salvage.broken_refs(repository, name)
+        ]
         read, found = _journals(objects, name, progress)
+        found = broken + found
         findings += found
         if not read and not found:
             findings.append(Finding("error", name, "no such run", "evogit fsck without --run checks all"))
@@ -65,7 +72,7 @@ def check(repository: Repository, run: str | None = None, progress: Callable[[in
         findings += _order_does_not_matter(name, read)
         findings += _individuals(repository, objects, name, fold(read), living)
     for complaint in connectivity(repository, [refs.journals(n) for n in names] + [refs.individuals(n) for n in names]):
-        findings.append(Finding("error", "", complaint, "restore the object from a clone: git fetch, then evogit fsck"))
+        findings.append(Finding("error", "", complaint, REPAIR))
     return Report(tuple(names), entries, candidates, individuals, tuple(findings))
 
 
@@ -82,7 +89,7 @@ def _journals(objects: Objects, run: str, progress: Callable[[int], None] | None
                 commit = objects.commit(at)
                 entry = parse(at, commit.tree, commit.parents, commit.message)
             except StoreError as error:
-                findings.append(Finding("error", run, f"journal {writer}: {error}", "restore it from a clone"))
+                findings.append(Finding("error", run, f"journal {writer}: {error}", REPAIR))
                 break
             findings += _entry(objects, run, writer, entry, later)
             read.append(entry)
@@ -126,7 +133,7 @@ def _order_does_not_matter(run: str, entries: list[Entry]) -> Iterator[Finding]:
         if _essence(one) != _essence(other):
             yield Finding("error", run, "the fold depends on the order in which journals are read")
         return
-    yield Finding("error", run, "an entry's JSON lacks a field it needs", "restore the journal from a clone")
+    yield Finding("error", run, "an entry's JSON lacks a field it needs", REPAIR)
 
 
 def _essence(population: Population) -> object:
@@ -144,7 +151,7 @@ def _individuals(
         try:
             tree = objects.commit(commit).tree
         except StoreError:
-            yield Finding("error", run, f"{branch}: its commit {commit[:10]} is missing", "restore it from a clone")
+            yield Finding("error", run, f"{branch}: its commit {commit[:10]} is missing", REPAIR)
             continue
         if tree not in scored:
             yield Finding(

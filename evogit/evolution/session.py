@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evogit.catalog import Agent, Editable, Task, editable, seal_digest, task_files, task_from_files
-from evogit.errors import UsageError
+from evogit.errors import StoreError, UsageError
 from evogit.evolution.allocation import Rule
 from evogit.evolution.budget import Budget, Standstill
 from evogit.evolution.population import Population, fold
 from evogit.evolution.selection import Settings
 from evogit.store import journal as journals
-from evogit.store import refs
+from evogit.store import refs, salvage
 from evogit.store.journal import Entry, Journal
 from evogit.store.objects import EXECUTABLE, FILE, Objects
 from evogit.store.repository import Repository, RunLock
@@ -174,6 +174,8 @@ def sitting(repository: Repository, run: str) -> Iterator[Session]:
 
 
 def _open(repository: Repository, plan: Plan, writer: str, number: int) -> Session:
+    if broken := salvage.broken_refs(repository, plan.run):
+        raise StoreError(f"{broken[0]} names no object: its file is damaged. Type: evogit fsck --repair")
     objects = repository.objects()
     tips: dict[str, Oid] = {}
     entries = read_journals(objects, plan.run, tips)

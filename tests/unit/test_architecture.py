@@ -37,7 +37,12 @@ OWNERS = {
     "openai": ("evogit/models/openai.py",),
     "httpx2": ("evogit/models/openai.py", "evogit/models/wire.py"),
     "jinja2": ("evogit/models/prompt.py",),
-    "git": ("evogit/store/repository.py", "evogit/store/remote.py", "evogit/store/bundle.py"),
+    "git": (
+        "evogit/store/repository.py",
+        "evogit/store/remote.py",
+        "evogit/store/bundle.py",
+        "evogit/store/salvage.py",
+    ),
     "pygit2": ("evogit/store/",),
     "networkx": ("evogit/phylogeny/",),
     "ray": ("evogit/evaluation/engines/ray.py",),

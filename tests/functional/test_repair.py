@@ -1,0 +1,177 @@
+"""`evogit fsck --repair`: damage as a power cut or a bad disk makes it, on a real run, mended or named."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import run_git
+from tests.functional.test_engine import evogit, project, status
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = project(tmp_path_factory.mktemp("run"))
+    evogit(root, "run", "--candidates", "40", "--seed", "1", "--quiet")
+    return root
+
+
+@pytest.fixture
+def ran(made: Path, tmp_path: Path) -> Path:
+    subprocess.run(["cp", "-a", str(made), str(tmp_path / "run")], check=True)
+    run_git("clone", "-q", "--mirror", str(made), str(tmp_path / "backup.git"), cwd=tmp_path)
+    return tmp_path / "run"
+
+
+def journal(at: Path) -> str:
+    (ref,) = run_git("for-each-ref", "--format=%(refname)", "refs/evogit/", cwd=at).split()
+    return ref
+
+
+def agents(at: Path) -> dict[str, str]:
+    lines = run_git("for-each-ref", "--format=%(refname) %(objectname)", "refs/heads/evogit/", cwd=at).splitlines()
+    return dict(line.split() for line in lines)
+
+
+def loosen(at: Path) -> None:
+    """Every object in a file of its own."""
+    packs = at / ".git/objects/pack"
+    aside = at.parent / "packs"
+    packs.rename(aside)
+    packs.mkdir()
+    for pack in aside.glob("*.pack"):
+        with pack.open("rb") as file:
+            subprocess.run(["git", "unpack-objects", "-q"], cwd=at, stdin=file, check=True)
+
+
+def loose(at: Path, oid: str) -> Path:
+    return at / ".git/objects" / oid[:2] / oid[2:]
+
+
+def repair(at: Path, *words: str, code: int = 0) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run_evogit(at, "fsck", "--repair", "--json", *words, code=code))
+    return found
+
+
+def run_evogit(at: Path, *words: str, code: int) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "evogit", "-C", str(at), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_nothing_to_repair_changes_nothing(ran: Path) -> None:
+    before = run_git("for-each-ref", cwd=ran)
+    found = repair(ran)
+    assert found["clean"]
+    assert found["repair"] == []
+    assert run_git("for-each-ref", cwd=ran) == before
+
+
+def test_refs_that_a_power_cut_emptied_come_from_the_journal(ran: Path) -> None:
+    before = agents(ran)
+    first, second, *_ = before
+    (ran / ".git" / first).write_bytes(b"")
+    (ran / ".git" / second).write_bytes(b"\0" * 41)
+    lock = ran / ".git" / f"{first}.lock"
+    lock.write_bytes(b"")
+    os.utime(lock, (time.time() - 3600,) * 2)
+    assert "names no object" in run_evogit(ran, "fsck", code=1)
+    planned = repair(ran, "--dry-run", code=1)["repair"]
+    assert [act["state"] for act in planned] == ["planned"] * 3
+    assert lock.exists()
+    found = repair(ran)
+    assert found["clean"]
+    assert len(found["repair"]) == 3
+    assert agents(ran) == before
+    assert not lock.exists()
+    assert len(list((ran / ".git/evogit/main/lost").iterdir())) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 41, b"1234567890" * 4 + b"\n"])
+def test_a_journal_without_a_tip_ends_at_its_newest_entry(ran: Path, content: bytes) -> None:
+    ref, before = journal(ran), run_git("rev-parse", journal(ran), cwd=ran)
+    (ran / ".git" / ref).write_bytes(content)
+    run_evogit(ran, "fsck", code=1)
+    assert "evogit fsck" in evogit(ran, "run", "--candidates", "5", code=1)
+    found = repair(ran)
+    assert found["clean"], found
+    assert run_git("rev-parse", ref, cwd=ran) == before
+    assert status(ran)["candidates"] == 40
+
+
+def test_a_corrupt_object_is_copied_from_another_repository(ran: Path) -> None:
+    loosen(ran)
+    tip = run_git("rev-parse", f"{journal(ran)}~3", cwd=ran)
+    for oid in (tip, run_git("rev-parse", f"{tip}^2^{{tree}}", cwd=ran)):
+        loose(ran, oid).chmod(0o644)
+        loose(ran, oid).write_bytes(b"garbage")
+    run_evogit(ran, "fsck", code=1)
+    found = repair(ran, "--from", str(ran.parent / "backup.git"))
+    assert found["clean"], found
+    assert any("copied 2 of 2" in act["text"] for act in found["repair"])
+    assert status(ran)["candidates"] == 40
+    assert len(list((ran / ".git/evogit/main/lost").iterdir())) == 2
+
+
+def test_entries_behind_a_gap_are_kept(ran: Path) -> None:
+    """One entry is gone for good: it is cut out and named, those after it stay on record."""
+    loosen(ran)
+    ref = journal(ran)
+    gone = run_git("rev-parse", f"{ref}~10", cwd=ran)
+    candidates = {
+        line.split()[1]
+        for line in run_git("log", "--first-parent", "--format=%P", ref, cwd=ran).splitlines()
+        if " " in line
+    }
+    loose(ran, gone).unlink()
+    run_evogit(ran, "fsck", code=1)
+    found = repair(ran)
+    assert found["clean"], found
+    assert any("behind a gap" in act["text"] for act in found["repair"])
+    assert any(gone in act["text"] for act in found["repair"])
+    kept = {
+        line.split()[-1]
+        for line in run_git("log", "--format=%P", "--glob=refs/evogit/main/journal/", cwd=ran).splitlines()
+        if line
+    }
+    assert len(candidates - kept) <= 2, "all but the lost entry's own"
+    assert status(ran)["candidates"] == 39
+    evogit(ran, "run", "--candidates", "5", "--quiet")
+    assert status(ran)["candidates"] == 44
+
+
+def test_what_cannot_be_rebuilt_is_named(ran: Path) -> None:
+    loosen(ran)
+    best = status(ran)["best"]["commit"]
+    blob = run_git("rev-parse", f"{best}:program.py", cwd=ran)
+    loose(ran, blob).chmod(0o644)
+    loose(ran, blob).write_bytes(zlib.compress(b"blob 3\0bad"))
+    found = repair(ran, code=1)
+    assert any(blob in act["text"] and act["state"] == "lost" for act in found["repair"])
+    assert not found["clean"]
+    assert repair(ran, "--from", str(ran.parent / "backup.git"))["clean"]
+
+
+def test_a_damaged_cache_is_removed(ran: Path) -> None:
+    run_git("commit-graph", "write", "--reachable", cwd=ran)
+    graph = ran / ".git/objects/info/commit-graph"
+    graph.chmod(0o644)
+    graph.write_bytes(graph.read_bytes()[:300])
+    found = repair(ran)
+    assert found["clean"]
+    assert "commit-graph" in found["repair"][0]["text"]
+    assert not graph.exists()
