@@ -195,6 +195,8 @@ def small(facts: Facts, _: Mapping[str, Any]) -> str:
 
 
 def highlighted(facts: Facts, _: Mapping[str, Any]) -> str:
+    if wrong := section(facts, "1440-light", "code"):
+        return wrong
     for theme in ("light", "dark"):
         code = facts["views"][f"1440-{theme}"]["code"]
         if not code["found"] or code["lines"] < 3:

@@ -26,7 +26,7 @@ FAMILIES = {
 FONTS = """<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 <fontconfig><dir>/usr/share/fonts</dir><dir>/usr/local/share/fonts</dir><cachedir>{cache}</cachedir>{families}</fontconfig>
 """
-QUIET = {"OPENSSL_CONF": "/dev/null", "NODE_NO_WARNINGS": "1"}
+QUIET = {"OPENSSL_CONF": "/dev/null", "NODE_NO_WARNINGS": "1", "NO_COLOR": "1"}
 """Node ends at once where it finds an OpenSSL configuration that it may not read."""
 BUILD = (
     f'node {MODULES}/vite/bin/vite.js build --configLoader native --outDir "$TMPDIR/dist" --emptyOutDir'
@@ -46,7 +46,7 @@ def lint(folder, candidate):
             for m in file["messages"]
         ]
     except (ValueError, KeyError, TypeError):
-        return {"score": 0.0, "feedback": f"ESLint does not run: {tail(done.errors or done.output)}"}
+        return {"score": 0.0, "feedback": f"ESLint does not run: {tail(done.errors or done.output, folder)}"}
     if not files:
         return {"score": 0.0, "feedback": "src has no files"}
     return {"score": 0.0 if said or done.status else 1.0, "feedback": "\n".join(said[:12])}
@@ -55,7 +55,7 @@ def lint(folder, candidate):
 def page(folder, candidate, parameters):
     """The weighted part of the checks that hold, of those up to the stage of the goal in force."""
     site = Path(os.environ["TMPDIR"]) / "site"
-    sizes = build(candidate, site)
+    sizes = build(folder, candidate, site)
     if isinstance(sizes, str):
         raise candidate.Failed(f"vite build fails:\n{sizes}")
     facts, pictures = browse(folder, site)
@@ -78,11 +78,11 @@ def page(folder, candidate, parameters):
     }
 
 
-def build(candidate, site):
+def build(folder, candidate, site):
     """Build in the candidate's process, and unpack what comes out of it. The sizes by kind, or what is wrong."""
     done = candidate.run(["sh", "-c", BUILD], environment={**QUIET, "NODE_ENV": "production"}, deadline=60)
     if done.status:
-        return tail(done.errors)
+        return tail(done.errors, folder)
     sizes = {"js": 0, "css": 0, "total": 0}
     shutil.rmtree(site, ignore_errors=True)
     try:
@@ -152,5 +152,10 @@ def browser():
     return found[0] if found else next(filter(None, map(shutil.which, COMMANDS)), COMMANDS[0])
 
 
-def tail(said):
-    return said.decode("utf-8", "replace").strip()[-3000:]
+def tail(said, folder=None):
+    """The end of what a program said, without traces through packages and without where they are on this machine."""
+    text = said.decode("utf-8", "replace")
+    for place, name in ((folder and (folder / MODULES).resolve(), MODULES), (folder, "")):
+        text = text.replace(f"file://{place}/", f"{place}/").replace(f"{place}/", f"{name}/".lstrip("/"))
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("at ")]
+    return "\n".join(lines).strip()[-3000:]

@@ -184,3 +184,14 @@ def opened(at: Path) -> None:
         widths = page.eval_on_selector_all("#panel .pictures img", "all => all.map(i => i.naturalWidth)")
         browser.close()
     assert sorted(widths) == [375, 375, 768, 768, 1440, 1440]
+
+
+@pytest.mark.usefixtures("ready")
+def test_the_check_tells_a_good_page_from_broken_and_hostile_ones(tmp_path: Path) -> None:
+    done = evogit("tasks", "check", "web-app", "--short", "--json", at=tmp_path)
+    found = {each["name"]: each for each in json.loads(done.stdout)["findings"]}
+    assert done.returncode == 0, [each for each in found.values() if each["state"] == "failed"]
+    assert found["trials/reference"]["text"] == "beats the seed: score 1"
+    for name in ("hidden", "pretends", "builds"):
+        assert "does not beat the seed: score 0.2" in found[f"trials/hostile-{name}"]["text"]
+    assert {"trials/bad-lint", "trials/bad-build", "trials/bad-console", "trials/bad-overflow"} <= found.keys()
