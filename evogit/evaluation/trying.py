@@ -148,7 +148,10 @@ class Attempt:
             for trial in trials:
                 await self._trial(evaluator, trial)
         for sandbox in sandboxes:
-            await self._suffices(sandbox)
+            if self.short and sandbox is sandboxes[0]:
+                self._found(f"sandbox {sandbox.name}", "ok", "the seed: as above")
+            else:
+                await self._suffices(sandbox)
         return self.findings
 
     def _evaluator(self, sandbox: Sandbox, task: Task | None = None) -> Evaluator:

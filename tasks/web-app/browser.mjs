@@ -25,7 +25,7 @@ const TYPES = {
 };
 const FLAGS = [
   // Chromium's own sandbox needs privileges that nobody has in EvoGit's, which stands around all of this.
-  "--no-sandbox", "--no-zygote", "--disable-dev-shm-usage", "--disable-gpu", "--disable-software-rasterizer",
+  "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--in-process-gpu", "--disable-software-rasterizer",
   "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions", "--no-first-run",
   "--disable-breakpad", "--disable-crash-reporter", "--force-color-profile=srgb", "--font-render-hinting=none", "--hide-scrollbars",
   "--disable-features=Translate,OptimizationHints,MediaRouter,DialMediaRouteProvider,PaintHolding,VizDisplayCompositor",
@@ -122,10 +122,11 @@ async function scrollThrough(view) {
   });
 }
 
-async function shoot(view, tall) {
+// The whole page, as base64 text.
+async function shoot(view, tall, form) {
   const { width } = view.page.viewportSize();
-  const picture = await view.page.screenshot({ fullPage: true, animations: "disabled", timeout: 15000, clip: { x: 0, y: 0, width, height: Math.max(1, Math.min(tall, settings.tallest)) } });
-  return picture.toString("base64");
+  const clip = { x: 0, y: 0, width, height: Math.max(1, Math.min(tall, settings.tallest)), scale: 1 };
+  return (await view.cdp.send("Page.captureScreenshot", { ...form, clip, captureBeyondViewport: true })).data;
 }
 
 async function look(view, width, theme, desk) {
@@ -137,18 +138,17 @@ async function look(view, width, theme, desk) {
     found.axe = await ask(view, looking.axe);
   }
   const tall = await ask(view, () => document.documentElement.scrollHeight);
-  const plain = await shoot(view, tall);
-  let bare = null;
+  const picture = await shoot(view, tall, { format: "webp", quality: settings.quality });
+  fs.writeFileSync(path.join(out, `page-${width}-${theme}.webp`), Buffer.from(picture, "base64"));
+  found.brightness = await ask(desk, looking.brightness, `data:image/webp;base64,${picture}`);
   if (settings.ink.includes(`${width}-${theme}`)) {
+    const plain = await shoot(view, tall, { format: "png", optimizeForSpeed: true });
     const style = await view.page.addStyleTag({ content: NO_TEXT });
-    bare = await shoot(view, tall);
+    const bare = await shoot(view, tall, { format: "png", optimizeForSpeed: true });
     await style.evaluate((element) => element.remove());
+    const boxes = Object.fromEntries(Object.entries(found.sections).map(([name, section]) => [name, section.box]));
+    found.ink = await ask(desk, looking.ink, { plain, bare, boxes });
   }
-  const boxes = Object.fromEntries(Object.entries(found.sections).map(([name, section]) => [name, section.box]));
-  const seen = await ask(desk, looking.compare, { plain, bare, boxes, quality: settings.quality });
-  fs.writeFileSync(path.join(out, `page-${width}-${theme}.webp`), Buffer.from(seen.picture, "base64"));
-  delete seen.picture;
-  Object.assign(found, seen);
   if (width === settings.widths[0] && theme === "light") facts.head = await ask(view, looking.head);
   facts.views[`${width}-${theme}`] = found;
 }
@@ -223,7 +223,8 @@ async function toggle(view, desk) {
   const wanted = { selector: "button", text: "theme|dark|light" };
   const brightness = async () => {
     await ask(view, () => scrollTo({ top: 0, behavior: "instant" }));
-    return (await ask(desk, looking.compare, { plain: (await view.page.screenshot({ animations: "disabled" })).toString("base64"), bare: null, boxes: {}, quality: 0.3 })).brightness;
+    const shot = await view.page.screenshot({ animations: "disabled", type: "jpeg", quality: 50 });
+    return ask(desk, looking.brightness, `data:image/jpeg;base64,${shot.toString("base64")}`);
   };
   const before = await brightness();
   const button = await press(view, wanted);

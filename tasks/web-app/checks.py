@@ -47,7 +47,7 @@ def section(facts: Facts, view: str, name: str) -> str:
         return f"{selector} is not visible at {view}"
     if name != "nav" and found["words"] < fewest:
         return f"{selector} shows {found['words']} words at {view}, and at least {fewest} are asked for"
-    ink = facts["views"][view]["ink"].get(name)
+    ink = facts["views"][view].get("ink", {}).get(name)
     if ink is not None and name != "nav" and ink < INK * fewest:
         return f"the text of {selector} cannot be read at {view}: no contrast, or something lies over it"
     return ""

@@ -112,7 +112,7 @@ def browse(folder, site):
     fonts = out / "fonts.conf"
     fonts.write_text(FONTS.format(cache=out / "fontcache", families="".join(map(family, FAMILIES))))
     settings = {
-        "settle": 60, "tallest": 7000, "quality": 0.5, "widths": checks.WIDTHS, "between": checks.BETWEEN, **VIEWS,
+        "settle": 40, "tallest": 7000, "quality": 50, "widths": checks.WIDTHS, "between": checks.BETWEEN, **VIEWS,
         "sections": {name: selector for name, (selector, _, _) in checks.NAMES.items()},
     }  # fmt: skip
     driver = Path(__file__).with_name("browser.mjs")

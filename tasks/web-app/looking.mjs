@@ -137,38 +137,38 @@ export async function axe() {
   }));
 }
 
-// In a page of the judge's own: two pictures of one page, with its text and without.
-export async function compare(pictures) {
-  const { plain, bare, boxes, quality } = pictures;
-  const read = async (text) => createImageBitmap(await (await fetch(`data:image/png;base64,${text}`)).blob());
-  const draw = (image) => {
-    const canvas = new OffscreenCanvas(image.width, image.height);
-    const context = canvas.getContext("2d", { willReadFrequently: true });
+// In a page of the judge's own: the mean brightness of a picture, 0 to 1.
+export async function brightness(address) {
+  const image = await createImageBitmap(await (await fetch(address)).blob());
+  const width = 96, height = Math.max(1, Math.round((96 * image.height) / image.width));
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  context.drawImage(image, 0, 0, width, height);
+  const data = context.getImageData(0, 0, width, height).data;
+  let sum = 0;
+  for (let at = 0; at < data.length; at += 4) sum += (0.2126 * data[at] + 0.7152 * data[at + 1] + 0.0722 * data[at + 2]) / 255;
+  return sum / (data.length / 4);
+}
+
+// Also there: how many pixels of each box its text makes, by two pictures of one page, with its text and without.
+export async function ink(pictures) {
+  const { plain, bare, boxes } = pictures;
+  const read = async (text) => {
+    const image = await createImageBitmap(await (await fetch(`data:image/png;base64,${text}`)).blob());
+    const context = new OffscreenCanvas(image.width, image.height).getContext("2d", { willReadFrequently: true });
     context.drawImage(image, 0, 0);
-    return { canvas, context, width: image.width, height: image.height };
+    return { context, width: image.width, height: image.height };
   };
   const bright = (data, at) => (0.2126 * data[at] + 0.7152 * data[at + 1] + 0.0722 * data[at + 2]) / 255;
-  const first = draw(await read(plain));
-  const all = first.context.getImageData(0, 0, first.width, first.height).data;
-  let sum = 0, seen = 0;
-  for (let at = 0; at < all.length; at += 4 * 37) { sum += bright(all, at); seen += 1; }
-  const ink = {};
-  if (bare) {
-    const second = draw(await read(bare));
-    for (const [name, box] of Object.entries(boxes)) {
-      const x = Math.max(0, Math.floor(box.x)), y = Math.max(0, Math.floor(box.y));
-      const width = Math.min(first.width, second.width) - x, height = Math.min(first.height, second.height) - y;
-      const w = Math.min(Math.ceil(box.width), width), h = Math.min(Math.ceil(box.height), height);
-      if (w < 1 || h < 1) { ink[name] = 0; continue; }
-      const a = first.context.getImageData(x, y, w, h).data, b = second.context.getImageData(x, y, w, h).data;
-      let changed = 0;
-      for (let at = 0; at < a.length; at += 4) changed += Math.abs(bright(a, at) - bright(b, at)) > 0.25;
-      ink[name] = changed;
-    }
+  const [first, second] = [await read(plain), await read(bare)];
+  const found = {};
+  for (const [name, box] of Object.entries(boxes)) {
+    const x = Math.max(0, Math.floor(box.x)), y = Math.max(0, Math.floor(box.y));
+    const w = Math.min(Math.ceil(box.width), Math.min(first.width, second.width) - x);
+    const h = Math.min(Math.ceil(box.height), Math.min(first.height, second.height) - y);
+    found[name] = 0;
+    if (w < 1 || h < 1) continue;
+    const a = first.context.getImageData(x, y, w, h).data, b = second.context.getImageData(x, y, w, h).data;
+    for (let at = 0; at < a.length; at += 4) found[name] += Math.abs(bright(a, at) - bright(b, at)) > 0.25;
   }
-  const kept = await first.canvas.convertToBlob({ type: "image/webp", quality });
-  const bytes = new Uint8Array(await kept.arrayBuffer());
-  let text = "";
-  for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
-  return { brightness: sum / Math.max(1, seen), ink, picture: btoa(text), width: first.width, height: first.height };
+  return found;
 }

@@ -187,11 +187,16 @@ def opened(at: Path) -> None:
 
 
 @pytest.mark.usefixtures("ready")
-def test_the_check_tells_a_good_page_from_broken_and_hostile_ones(tmp_path: Path) -> None:
+def test_the_check_is_not_taken_in_by_hostile_pages(tmp_path: Path) -> None:
+    """With the trials that the run above has not shown; two in one, as they change different files."""
+    task = tmp_path / "web-app"
+    shutil.copytree(TRIALS.parent, task, ignore=shutil.ignore_patterns("trials"))
+    shutil.copytree(TRIALS / "hostile-hidden", task / "trials/hostile-hidden")
+    for name in ("hostile-pretends", "hostile-builds"):
+        shutil.copytree(TRIALS / name, task / "trials/hostile-both", dirs_exist_ok=True)
     done = evogit("tasks", "check", "web-app", "--short", "--json", at=tmp_path)
     found = {each["name"]: each for each in json.loads(done.stdout)["findings"]}
     assert done.returncode == 0, [each for each in found.values() if each["state"] == "failed"]
-    assert found["trials/reference"]["text"] == "beats the seed: score 1"
-    for name in ("hidden", "pretends", "builds"):
+    for name in ("hidden", "both"):
         assert "does not beat the seed: score 0.2" in found[f"trials/hostile-{name}"]["text"]
-    assert {"trials/bad-lint", "trials/bad-build", "trials/bad-console", "trials/bad-overflow"} <= found.keys()
+    assert found["noise"]["text"].startswith("none")
