@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evogit.cli.place import Place
+from evogit.cli.place import Place, configuration
 
 if TYPE_CHECKING:
     from evogit.catalog import Task
     from evogit.evaluation.evaluator import Evaluator
     from evogit.evolution.scoring import Scoring
     from evogit.evolution.session import Session
+    from evogit.models.chat import Chat
     from evogit.models.desk import Desk
     from evogit.review.verifying import Bench
 
@@ -85,3 +86,38 @@ async def workbench(place: Place, session: Session, *, jobs: int = 0) -> AsyncIt
         yield Bench(fresh, lambda found: candidate_calls(session, workshop.desk, found)), workshop.desk
     finally:
         await workshop.desk.close()
+
+
+def asked_model(task: Task, name: str | None, root: Path | None) -> Chat | None:
+    """The model that the task's candidates ask when nobody's run lends it: `name`, the task's own, or the only one.
+
+    Raises:
+        UsageError: there is none, or the task asks none.
+    """
+    import os
+
+    from evogit.definitions import did_you_mean
+    from evogit.errors import UsageError
+    from evogit.models.openai import connect
+    from evogit.variation.making import secrets_of
+
+    own = task.evaluation.model
+    if own is None:
+        if name is not None:
+            raise UsageError(f"--model {name}: candidates of the task {task.name} ask no model")
+        return None
+    tables = configuration(root).models
+    if name is not None and name not in tables:
+        raise UsageError(f"there is no model {name!r}{did_you_mean(name, tables)}. Type: evogit models list")
+    chosen = name or (own if own in tables else next(iter(tables), "") if len(tables) == 1 else "")
+    if not chosen:
+        there = f" (there: {', '.join(sorted(tables))}; say --model NAME)" if tables else ""
+        raise UsageError(
+            f"candidates of the task {task.name} ask a model: configure [models.{own}] in .evogit/config.toml "
+            f"and type: evogit models check{there}"
+        )
+    chat = connect(chosen, tables[chosen], dict(os.environ))
+    # Nothing that this process starts inherits a key.
+    for secret in secrets_of((), tables):
+        os.environ.pop(secret, None)
+    return chat

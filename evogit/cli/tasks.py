@@ -10,12 +10,14 @@ import typer
 from typer.core import TyperGroup
 
 from evogit.cli.catalog import checkout, origin
+from evogit.cli.measure import asked_model
 from evogit.cli.place import Directory, Json, RunName, check_run, configuration, folder, number, print_json
 
 if TYPE_CHECKING:
     from evogit.catalog import Task
     from evogit.evaluation.sandbox import Sandbox
     from evogit.evaluation.trying import Finding
+    from evogit.models.chat import Chat
     from evogit.needs import Found
 
 
@@ -148,6 +150,9 @@ def check_task(
     name: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A task, or a task's folder.")],
     short: Annotated[bool, typer.Option("--short", help="Fewer repeats, one sandbox, nothing that waits.")] = False,
     sandbox: Annotated[str, typer.Option(help="auto, bubblewrap, landlock or limits.")] = "auto",
+    model: Annotated[
+        str | None, typer.Option(help="The configured model its candidates ask (default: the task's, or the only one).")
+    ] = None,
     json: Json = False,
     directory: Directory = None,
     run: RunName = None,
@@ -162,7 +167,8 @@ def check_task(
     """
     check_run(run)
     task = _named(name, directory)
-    findings = _try(task, sandbox, short=short, say=None if json else _say)
+    chat = asked_model(task, model, checkout(directory))
+    findings = _try(task, sandbox, chat, short=short, say=None if json else _say)
     bad = [finding for finding in findings if finding.state == "failed"]
     if json:
         print_json({"task": task.name, "ok": not bad, "findings": [finding.document() for finding in findings]})
@@ -171,7 +177,9 @@ def check_task(
     return 1 if bad else 0
 
 
-def _try(task: Task, sandbox: str, *, short: bool, say: Callable[[Finding], None] | None) -> list[Finding]:
+def _try(
+    task: Task, sandbox: str, chat: Chat | None, *, short: bool, say: Callable[[Finding], None] | None
+) -> list[Finding]:
     import asyncio
     import tempfile
 
@@ -189,7 +197,8 @@ def _try(task: Task, sandbox: str, *, short: bool, say: Callable[[Finding], None
     boxes = _sandboxes(sandbox, task, short=short)
     with tempfile.TemporaryDirectory(prefix="evogit-check-") as scratch:
         found = asyncio.run(packages(task, protected(task, seed)))
-        attempt = Attempt(task, seed, Path(scratch), short, say, packages=found)
+        forward = chat.complete if chat else None
+        attempt = Attempt(task, seed, Path(scratch), short, say, forward=forward, packages=found)
         return asyncio.run(attempt.run(boxes, trials_of(task, seed, short=short)))
 
 

@@ -21,7 +21,7 @@ RUNS = {
 }
 """Task → agents, candidates and seed that get better for sure: the runs are deterministic."""
 
-ELSEWHERE = {"online-bin-packing", "speed-up-library", "web-app"}
+ELSEWHERE = {"bin-packing-designer", "online-bin-packing", "speed-up-library", "web-app"}
 """Tasks with a run of their own in another test."""
 
 

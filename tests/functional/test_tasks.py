@@ -13,8 +13,8 @@ from evogit.fetching import FetchError, fetched
 from evogit.needs import NEEDS, look, require
 from tests.functional.test_cli import evogit
 
-ELSEWHERE = {"web-app"}
-"""Tasks whose check needs more than Python, and has a test of its own."""
+ELSEWHERE = {"bin-packing-designer", "speed-up-library", "web-app"}
+"""Tasks whose check needs more than Python (a model, an index, Node), and has a test of its own."""
 BUILT_IN = [task.name for task in catalog.list_tasks(None)]
 TASKS = Path(__file__).parents[2] / "tasks"
 
