@@ -21,6 +21,7 @@ from evogit.cli import (
     graph,
     guide,
     land,
+    leave,
     log,
     minimize,
     models,
@@ -98,5 +99,7 @@ app.command("config")(configure.config)
 app.add_typer(schedule.app, name="schedule")
 app.command("fsck")(checks.fsck)
 app.command("clean")(checks.clean)
+app.command("archive")(leave.archive)
+app.command("drop")(leave.drop)
 app.command("doctor")(checks.doctor)
 app.command("demo")(demo.demo)

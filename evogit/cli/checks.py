@@ -83,7 +83,7 @@ def _counter() -> Callable[[int], None]:
 
 
 def clean(json: Json = False, directory: Directory = None, run: RunName = None) -> None:
-    """Remove what killed processes left behind: workspaces, partial packs. Never a commit or a branch."""
+    """Remove what killed processes left: workspaces, partial packs, locks on refs. Never a commit or a branch."""
     from evogit.evolution.cleaning import clean as sweep
 
     removed = sweep(here(directory, run).repository)

@@ -175,9 +175,9 @@ class RunLock:
             self._lock = None
 
 
-def busy(repository: Repository, run: str) -> bool:
+def busy(repository: Repository, run: str, row: Literal["writers", "reviewers"] = "writers") -> bool:
     """Whether some process on this host holds the run now."""
-    folder = repository.run_folder(run) / "writers"
+    folder = repository.run_folder(run) / row
     for path in folder.glob("*.lock"):
         try:
             with FileLock(str(path), blocking=False):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import git
@@ -187,7 +187,18 @@ def remotes(repository: Repository) -> list[str]:
         return [remote.name for remote in opened.remotes]
 
 
-def delete_refs(repository: Repository, found: dict[str, Oid]) -> None:
+def only_of(repository: Repository, found: Mapping[str, Oid]) -> int:
+    """Bytes on disk of what `found` reaches and no other ref does."""
+    shell = git.Git(str(repository.git_dir))
+    listed = (line.split(" ") for line in str(shell.for_each_ref("--format=%(objectname) %(refname)")).splitlines())
+    others = [f"^{oid}" for oid, ref in listed if ref not in found]
+    with tempfile.TemporaryFile() as wanted:
+        wanted.write("".join(f"{line}\n" for line in dict.fromkeys([*found.values(), *others])).encode())
+        wanted.seek(0)
+        return int(shell.rev_list("--objects", "--disk-usage", "--stdin", istream=wanted) or 0)
+
+
+def delete_refs(repository: Repository, found: Mapping[str, Oid]) -> None:
     """Delete refs that stand where `found` says, all or none.
 
     Raises:

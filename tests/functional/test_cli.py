@@ -52,7 +52,7 @@ def test_a_start_loads_only_what_its_command_needs(ran: Path) -> None:
 
 
 COMMANDS = ["new", "init", "run", "status", "log", "show", "diff", "best"]
-COMMANDS += ["agents", "config", "fsck", "clean", "doctor", "demo"]
+COMMANDS += ["agents", "config", "fsck", "clean", "archive", "drop", "doctor", "demo"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
