@@ -19,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_v
 from evogit import toml
 from evogit.definitions import (
     Seconds,
+    Size,
     Source,
     Table,
     check_keys,
@@ -151,7 +152,19 @@ class SyncTable(Table):
 
 
 class EngineTable(Table):
-    kind: Literal["local"] = Field(default="local", description="where evaluations run")
+    kind: Literal["local", "ray"] = Field(default="local", description="where evaluations run: here, or on a cluster")
+    address: str = Field(default="auto", min_length=1, description="Ray's HOST:PORT; auto is the one running here")
+    cpus: float = Field(default=1.0, gt=0, le=1024, description="processors that one evaluation takes of its node")
+    gpus: float = Field(default=0.0, ge=0, le=1024, description="GPUs that one evaluation takes of its node")
+    memory: Size | None = Field(default=None, description='memory that one evaluation takes of its node, as "2G"')
+    resources: Mapping[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict, description="what else one evaluation takes, by the cluster's own names"
+    )
+
+    def need(self) -> dict[str, float]:
+        """What one evaluation needs of its node, by Ray's names."""
+        own = {"CPU": self.cpus, "GPU": self.gpus, "memory": float(self.memory or 0)}
+        return {name: amount for name, amount in {**self.resources, **own}.items() if amount}
 
 
 class _Tables(Table):

@@ -10,6 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -62,6 +63,18 @@ def decided(event: events.Decided) -> str:
     return f"{event.author} said {event.verb} {event.commit[:10]}{reason}"
 
 
+def cluster(engine: dict[str, Any]) -> str:
+    """What a cluster is and did, in a line."""
+    nodes, slots = len(engine["nodes"]), sum(engine["nodes"].values())
+    line = f"engine {engine['kind']} at {engine['address']}: {nodes} node{'s' * (nodes != 1)}, "
+    line += f"{slots} slot{'s' * (slots != 1)}"
+    if engine["evaluations"]:
+        line += f"; {engine['evaluations']} evaluations, {engine['shipped']} objects ({engine['bytes']} bytes) shipped"
+    if engine["lost"]:
+        line += f"; {engine['lost']} workers lost, {engine['retried']} evaluations tried again elsewhere"
+    return line
+
+
 def last_words(event: events.Finished) -> list[str]:
     """The end of a run in two lines."""
     share = f"{100 * event.accepted / event.candidates:.0f} %" if event.candidates else "–"
@@ -74,6 +87,8 @@ def last_words(event: events.Finished) -> list[str]:
     ]
     if reasons:
         lines.append(f"rejected: {reasons}")
+    if event.engine.get("kind", "local") != "local":
+        lines.append(cluster(event.engine))
     if bill:
         lines.append(f"models: {event.tokens} tokens, cost {event.cost:.4f} ({'; '.join(bill)})")
     return lines
@@ -100,7 +115,8 @@ class Plain:
             jobs = f"{event.jobs} job{'s' if event.jobs > 1 else ''}"
             agents = f"{len(event.agents)} agent{'s' if len(event.agents) > 1 else ''}"
             return [
-                f"run {event.run} {what}: {event.task}, {agents}, {jobs}, {event.sandbox}, best {number(event.best)}"
+                f"run {event.run} {what}: {event.task}, {agents}, {jobs}, {event.sandbox}, best {number(event.best)}",
+                *([cluster(event.engine)] if event.engine.get("kind", "local") != "local" else []),
             ]
         if isinstance(event, events.Candidate):
             return self._candidate(event)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from evogit.cli.place import Place, configuration
 
 if TYPE_CHECKING:
     from evogit.catalog import Task
-    from evogit.evaluation.evaluator import Evaluator
+    from evogit.evaluation.engines import Evaluates
     from evogit.evolution.scoring import Scoring
     from evogit.evolution.session import Session
     from evogit.models.chat import Chat
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.asynccontextmanager
-async def measuring(place: Place, session: Session, *, jobs: int = 0) -> AsyncIterator[tuple[Evaluator, Scoring]]:
+async def measuring(place: Place, session: Session, *, jobs: int = 0) -> AsyncIterator[tuple[Evaluates, Scoring]]:
     """A fresh evaluator of the session's task, and the scores that it journals; `jobs` places (0: as configured).
 
     Scores become durable with `session.journal.publish()`.
@@ -57,27 +58,23 @@ async def workbench(place: Place, session: Session, *, jobs: int = 0) -> AsyncIt
         SandboxError: no sandbox works here.
         UsageError: the task's candidates ask a model that is not configured.
     """
-    import os
-
+    from evogit.cli.engine import choose_sandbox, evaluating, install
     from evogit.cli.run import forward, make_workshop
-    from evogit.evaluation import sandbox
-    from evogit.evaluation.evaluator import Evaluator
     from evogit.evolution.scoring import candidate_calls
     from evogit.review.verifying import Bench
 
     # Trying sandboxes runs an event loop of its own.
-    chosen = await asyncio.to_thread(sandbox.choose, place.config.evaluation.sandbox)
+    chosen = await asyncio.to_thread(choose_sandbox, place)
     workshop = make_workshop(place, session.plan, session)
-    shared = await packages(session.task, session.overlay)
+    shared = await install(place, session)
 
-    def fresh(task: Task) -> Evaluator:
-        return Evaluator(
+    def fresh(task: Task) -> AbstractAsyncContextManager[Evaluates]:
+        return evaluating(
+            place,
+            session,
             task,
-            session.objects,
-            jobs=jobs or place.config.evaluation.jobs or os.cpu_count() or 1,
-            sandbox=chosen,
-            scratch=place.repository.run_folder(place.run) / "scratch",
-            overlay=session.overlay,
+            chosen,
+            jobs=jobs or place.config.evaluation.jobs,
             forward=forward(workshop, task.evaluation.model),
             packages=shared,
         )

@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -127,15 +126,16 @@ def evolve(
     place: Place, *, base: str = "HEAD", alongside: bool = False, waived: bool = False, style: str = "plain"
 ) -> int:
     """Do one run as configured; the exit code."""
-    from evogit.evaluation import sandbox
+    from evogit.cli.engine import choose_sandbox
     from evogit.evolution.session import opened
     from evogit.needs import require
 
     plan = make_plan(place, base=base, alongside=alongside)
     if plan.task is not None:
         require(plan.task.name, plan.task.needs)
-    chosen = sandbox.choose(place.config.evaluation.sandbox)
-    _check_sandbox(chosen, plan, waived=waived)
+    chosen = choose_sandbox(place)
+    if chosen is not None:
+        _check_sandbox(chosen, plan, waived=waived)
     from evogit.cli.display import display
 
     with opened(place.repository, plan) as session, display(style, plan.budget) as listen:
@@ -165,7 +165,7 @@ def make_plan(place: Place, *, base: str, alongside: bool) -> Plan:
             agents.append((with_models(load_agent(row.name, root), row.model, config.models), row.count))
     evolution = config.evolution
     direction = found.direction if found else place.population().direction
-    deterministic = config.run.deterministic
+    deterministic, cluster = config.run.deterministic, config.engine.kind != "local"
     seed = config.run.seed
     if seed is None:
         seed = 0 if deterministic else int.from_bytes(os.urandom(4), "big")
@@ -190,7 +190,7 @@ def make_plan(place: Place, *, base: str, alongside: bool) -> Plan:
             evolution.niches,
         ),
         evolution.allocation,
-        1 if deterministic else config.evaluation.jobs or os.cpu_count() or 1,
+        1 if deterministic else config.evaluation.jobs or (0 if cluster else os.cpu_count() or 1),
         config.evaluation.sandbox,
         Budget(
             budget.candidates,
@@ -297,11 +297,10 @@ def _check_sandbox(chosen: Sandbox, plan: Plan, *, waived: bool) -> None:
     print(f"warning: sandbox {chosen.name!r}: {chosen.explain}. Type: evogit doctor", file=sys.stderr)
 
 
-async def _evolve(place: Place, session: Session, chosen: Sandbox, listen: Listener) -> Finished:
-    scratch = place.repository.run_folder(place.run) / "scratch"
+async def _evolve(place: Place, session: Session, chosen: Sandbox | None, listen: Listener) -> Finished:
     workshop = make_workshop(place, session.plan, session)
     try:
-        return await _with_tools(session, chosen, listen, scratch, workshop)
+        return await _with_tools(place, session, chosen, listen, workshop)
     finally:
         await workshop.desk.close()
 
@@ -319,21 +318,21 @@ def forward(workshop: Workshop, model: str | None) -> Forward | None:
 
 
 async def _with_tools(
-    session: Session, chosen: Sandbox, listen: Listener, scratch: Path, workshop: Workshop
+    place: Place, session: Session, chosen: Sandbox | None, listen: Listener, workshop: Workshop
 ) -> Finished:
-    from evogit.cli.measure import packages
-    from evogit.evaluation.evaluator import Evaluator
+    from evogit.cli.engine import evaluating, install
     from evogit.evolution.engine import Engine
+    from evogit.evolution.events import Notice
 
-    async with Evaluator(
+    async with evaluating(
+        place,
+        session,
         session.task,
-        session.objects,
+        chosen,
         jobs=session.plan.jobs,
-        sandbox=chosen,
-        scratch=scratch,
-        overlay=session.overlay,
         forward=forward(workshop, session.task.evaluation.model),
-        packages=await packages(session.task, session.overlay),
+        packages=await install(place, session),
+        tell=lambda text: listen(Notice(text)),
     ) as evaluator:
         engine = Engine(session, evaluator, listen, workshop)
         with _signals(engine):

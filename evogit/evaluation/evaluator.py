@@ -85,6 +85,17 @@ class Evaluator:
         self._pool: Path | None = None
         self._deaths = 0
 
+    @property
+    def slots(self) -> int:
+        return self._jobs
+
+    @property
+    def confinement(self) -> str:
+        return self.sandbox.name
+
+    def report(self) -> Mapping[str, Any]:
+        return {"kind": "local"}
+
     async def __aenter__(self) -> Self:
         self._pool = place(self._scratch)
         try:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 
 from evogit.catalog import Agent
-from evogit.evaluation.evaluator import Evaluator
+from evogit.evaluation.engines import Evaluates
 from evogit.evolution import events
 from evogit.evolution.books import Books, Maker
 from evogit.evolution.budget import Meter
@@ -109,7 +109,7 @@ class Colony:
         return a == b or (a in graph and b in graph and (graph.is_ancestor(a, b) or graph.is_ancestor(b, a)))
 
 
-def gather(session: Session, evaluator: Evaluator, listen: events.Listener, workshop: Workshop | None) -> Colony:
+def gather(session: Session, evaluator: Evaluates, listen: events.Listener, workshop: Workshop | None) -> Colony:
     """Everything that one session needs. Raises `UsageError` if the agents do not fit the task."""
     plan = session.plan
     settings = plan.selection or Settings(session.task.direction)

@@ -10,7 +10,7 @@ import asyncio
 import random
 
 from evogit.errors import EvaluationError
-from evogit.evaluation.evaluator import Evaluator
+from evogit.evaluation.engines import Evaluates
 from evogit.evolution import events
 from evogit.evolution.colony import Worker, gather
 from evogit.evolution.epochs import Epochs
@@ -34,12 +34,14 @@ class Engine:
     """Runs one session until its budget is spent, a stop is asked for, or nothing new can be found."""
 
     def __init__(
-        self, session: Session, evaluator: Evaluator, listen: events.Listener, workshop: Workshop | None = None
+        self, session: Session, evaluator: Evaluates, listen: events.Listener, workshop: Workshop | None = None
     ) -> None:
         self.session = session
         self.plan = session.plan
         self.population = session.population
-        self._sandbox = evaluator.sandbox.name
+        self._evaluator = evaluator
+        self._slots = asyncio.Semaphore(1)
+        self._room = 0
         self._colony = colony = gather(session, evaluator, listen, workshop)
         self._books, self._living, self._meter = colony.books, colony.living, colony.meter
         self._epochs = Epochs(colony)
@@ -87,6 +89,7 @@ class Engine:
                 role: {"calls": spent.calls, "tokens": spent.input + spent.output, "cost": spent.cost}
                 for role, spent in sorted(self._books.roles.items())
             },
+            dict(self._evaluator.report()),
         )
 
     async def _in_turn(self) -> str:
@@ -113,7 +116,8 @@ class Engine:
 
     async def _at_once(self) -> str:
         """All agents at once, with the publisher and the lookout beside them, until the time is over."""
-        slots = asyncio.Semaphore(self.plan.jobs + 1)
+        slots = self._slots
+        self._make_room()
         async with asyncio.TaskGroup() as beside:
             chores = [beside.create_task(chore()) for chore in (self._publish_often, self._look_out, self._scribble)]
             try:
@@ -126,6 +130,12 @@ class Engine:
                 for chore in chores:
                     chore.cancel()
         return self._colony.over() or "interrupted"
+
+    def _make_room(self) -> None:
+        """One agent more than evaluations at a time may work at once; also when a cluster has grown."""
+        for _ in range(self._room, self._evaluator.slots):
+            self._slots.release()
+        self._room = max(self._room, self._evaluator.slots)
 
     def _time_left(self) -> float | None:
         seconds = self.plan.budget.seconds
@@ -184,10 +194,11 @@ class Engine:
                 session.resumed,
                 self.population.candidates,
                 {worker.name: worker.agent.name for worker in self._colony.workers},
-                self.plan.jobs,
-                self._sandbox,
+                self._evaluator.slots,
+                self._evaluator.confinement,
                 session.task.direction,
                 best.score if best else None,
+                dict(self._evaluator.report()),
             )
         )
 
@@ -246,6 +257,7 @@ class Engine:
         while True:
             await asyncio.sleep(POLL_EVERY)
             self._colony.over()
+            self._make_room()
             self._turn_day()
             await self._look()
 

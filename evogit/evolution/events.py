@@ -26,6 +26,8 @@ class Started:
     sandbox: str
     direction: str
     best: float | None
+    engine: dict[str, Any] = field(default_factory=dict)
+    """Where evaluations run: its kind, and for a cluster its address, nodes with their slots, and counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ class Finished:
     cost: float = 0.0
     roles: dict[str, dict[str, float]] = field(default_factory=dict)
     """What models were asked for → calls, tokens and cost of it, in this call of `run`."""
+    engine: dict[str, Any] = field(default_factory=dict)
+    """As in `Started`, with the counts at the end."""
 
 
 @dataclass(frozen=True, slots=True)

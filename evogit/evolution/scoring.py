@@ -6,7 +6,7 @@ import asyncio
 import statistics
 from dataclasses import replace
 
-from evogit.evaluation.evaluator import Evaluator
+from evogit.evaluation.engines import Evaluates
 from evogit.evolution import breeding
 from evogit.evolution.ledger import write_calls
 from evogit.evolution.population import write_evaluation
@@ -30,7 +30,7 @@ def candidate_calls(session: Session, desk: Desk, evaluation: Evaluation) -> tup
 class Scoring:
     """Evaluate trees under the session's evaluator; equal trees in flight are evaluated once."""
 
-    def __init__(self, session: Session, evaluator: Evaluator, desk: Desk) -> None:
+    def __init__(self, session: Session, evaluator: Evaluates, desk: Desk) -> None:
         self._session = session
         self._desk = desk
         self.evaluator = evaluator

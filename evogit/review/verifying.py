@@ -13,7 +13,7 @@ from typing import Any
 
 from evogit.catalog import Task, seal_digest, unsealed
 from evogit.errors import UsageError
-from evogit.evaluation.evaluator import Evaluator
+from evogit.evaluation.engines import Evaluates
 from evogit.evolution.ledger import write_calls
 from evogit.evolution.ranking import VALIDATION
 from evogit.evolution.session import Session
@@ -29,7 +29,7 @@ REPEATS = 5
 class Bench:
     """What measures. `open` makes a fresh evaluator of a task; `calls` says what an evaluation asked of models."""
 
-    open: Callable[[Task], AbstractAsyncContextManager[Evaluator]]
+    open: Callable[[Task], AbstractAsyncContextManager[Evaluates]]
     calls: Callable[[Evaluation], tuple[Call, ...]] = lambda _: ()
 
 
@@ -240,7 +240,7 @@ class _Measuring:
             wanted += [(tree, self._epochs[0]) for tree in trees[1:]]
         for done in range(repeats):
             async with self._bench.open(task) as evaluator:
-                self.sandbox = evaluator.sandbox.name
+                self.sandbox = evaluator.confinement
                 for tree, epoch in wanted:
                     await self._take(evaluator, tree, epoch)
             if task.evaluation.holdout is not None:
@@ -250,7 +250,7 @@ class _Measuring:
             heard(done + 1)
         return self
 
-    async def _take(self, evaluator: Evaluator, tree: Oid, epoch: int) -> None:
+    async def _take(self, evaluator: Evaluates, tree: Oid, epoch: int) -> None:
         found = await evaluator.evaluate(tree, epoch=max(0, epoch), validation=epoch == VALIDATION)
         self.of(tree, epoch).add(found)
         self.calls += self._bench.calls(found)
