@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import tempfile
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
@@ -18,7 +20,8 @@ NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": Fal
 
 
 def main() -> None:
-    cluster = Cluster(initialize_head=True, head_node_args=NODE)
+    place = tempfile.mkdtemp(prefix="evogit-ray-", dir="/tmp")  # short: sockets are in it
+    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "temp_dir": place})
     try:
         nodes = [cluster.add_node(**NODE)]
         answer({"address": cluster.address})
@@ -30,6 +33,7 @@ def main() -> None:
             answer({"did": line.strip()})
     finally:
         cluster.shutdown()
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def answer(document: dict[str, str]) -> None:

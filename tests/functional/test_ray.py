@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +17,6 @@ import psutil
 import pytest
 
 from tests.conftest import Git
-
-pytestmark = pytest.mark.xdist_group("ray")
 
 ROOT = Path(__file__).parents[2]
 WAIT = 120
@@ -144,3 +144,108 @@ def test_the_same_champion_as_here(tmp_path: Path, git: Git, nodes: Nodes) -> No
     assert engine["shipped"] == len(set(listed.split()) | set(start.split()))
     assert engine["peak"] == 1
     assert last["engine"]["lost"] == 0
+
+
+def start(folder: Path, address: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command("run", "--json", "--agents", "dial:6", *arguments),
+        cwd=folder,
+        env=environment(address),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_node_killed_in_the_middle(tmp_path: Path, git: Git, nodes: Nodes) -> None:
+    """The run goes on, on the other node, and on one that joins; whatever was told of is in the record."""
+    folder = make(tmp_path / "repo", git, pause=0.2)
+    running = start(folder, nodes.address, "--candidates", "60")
+    assert running.stdout is not None
+    events = []
+    for line in running.stdout:
+        events.append(json.loads(line))
+        told = sum(event["event"] == "candidate" for event in events)
+        if told == 5 and events[-1]["event"] == "candidate":
+            nodes.say("kill")
+            nodes.say("add")
+    _, said = running.communicate(timeout=WAIT)
+    assert running.returncode == 0, said
+    begun, ended = events[0], events[-1]
+    assert begun["jobs"] == len(begun["engine"]["nodes"]) == 2
+    assert ended["candidates"] == 60
+    engine = ended["engine"]
+    assert (engine["lost"], engine["peak"]) == (1, 2)
+    assert engine["retried"] >= 1  # its only slot was never idle
+    notes = [event["text"] for event in events if event["event"] == "notice"]
+    assert any("is lost" in text for text in notes), notes
+    assert said == ""
+    commits = {event["commit"] for event in events if event["event"] == "candidate"}
+    kept = git("log", "--format=%H", "--glob=refs/evogit", "--glob=refs/heads/evogit", cwd=folder).split()
+    assert commits <= set(kept)
+    checked = subprocess.run(command("fsck"), cwd=folder, capture_output=True, text=True, timeout=WAIT, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert_empty(nodes)
+
+
+def assert_empty(nodes: Nodes) -> None:
+    """No evaluation, and no server that could begin one, is left on any node."""
+    deadline = time.monotonic() + WAIT
+    while nodes.evaluating():
+        assert time.monotonic() < deadline, nodes.evaluating()
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(("signals", "code"), [((signal.SIGINT, signal.SIGINT), 130), ((signal.SIGKILL,), -9)])
+def test_nothing_runs_on_after_the_end(
+    signals: tuple[int, ...], code: int, tmp_path: Path, git: Git, nodes: Nodes
+) -> None:
+    """Evaluations of minutes end with the run that asked for them, however that ends."""
+    folder = make(tmp_path / "repo", git)
+    slow = EVALUATE.replace("    return", "    time.sleep(0 if sum(numbers) == 190 else 90)\n    return")
+    (folder / ".evogit/tasks/numbers/evaluate.py").write_text(slow)
+    running = start(folder, nodes.address, "--candidates", "5")
+    assert running.stdout is not None
+    assert json.loads(running.stdout.readline())["event"] == "started"
+    time.sleep(2)  # the start is quick, its children are not
+    assert nodes.evaluating()
+    for number in signals:
+        running.send_signal(number)
+        time.sleep(1)
+    _, said = running.communicate(timeout=WAIT)
+    assert running.returncode == code, said
+    assert_empty(nodes)
+
+
+@pytest.mark.parametrize(
+    ("address", "code", "text"),
+    [
+        ("127.0.0.1:1", 1, "no Ray cluster answers at 127.0.0.1:1"),
+        ("ray://somewhere:10001", 2, "expected HOST:PORT"),
+    ],
+)
+def test_a_wrong_address(address: str, code: int, text: str, tmp_path: Path, git: Git) -> None:
+    folder = make(tmp_path / "repo", git)
+    done = subprocess.run(
+        command("run"), cwd=folder, env=environment(address), capture_output=True, text=True, timeout=WAIT, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert text in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_ray(tmp_path: Path, git: Git) -> None:
+    folder = make(tmp_path / "repo", git)
+    program = "import sys; sys.modules['ray'] = None; from evogit.cli.main import run; sys.exit(run(['run']))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env=environment("auto"),
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "pip install 'evogit[ray]'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
