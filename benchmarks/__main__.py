@@ -152,6 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sandbox", choices=["auto", "limits"], default="auto")
     parser.add_argument("--folder", type=Path, help="where the repositories go (default: the temporary folder)")
     parser.add_argument("--agents", type=int, default=500, help="model-driven agents in flight (0: leave that out)")
+    parser.add_argument("--cluster", type=int, default=420, help="evaluations on a Ray cluster (0: leave that out)")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="evogit-bench-", dir=asked.folder))
@@ -176,6 +177,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print()
         crowd(asked.agents, 8 * asked.agents)
+    if asked.cluster:
+        from benchmarks.cluster import main as cluster
+
+        print()
+        cluster(asked.cluster)
     return 0
 
 
