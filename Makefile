@@ -6,7 +6,8 @@ PYTHON := $(BIN)/python
 RUNTIME := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 PIP := $(PYTHON) -m pip --disable-pip-version-check --quiet
-WORKERS ?= auto
+# One more than there are processors: many tests wait for a deadline, a server or a sandbox's end.
+WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types format bench reference clean
@@ -18,7 +19,7 @@ demo: $(RUNTIME) ## watch a population evolve a bin-packing heuristic (about two
 	$(BIN)/evogit demo
 
 test: $(DEV) ## run the tests
-	$(PYTHON) -m pytest -n $(WORKERS)
+	$(PYTHON) -m pytest -n $(WORKERS) --dist worksteal
 
 check: lint types test ## everything that must be green before a commit
 

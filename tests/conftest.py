@@ -138,6 +138,12 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("evogit")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever the shuffle says: tests that wait for the clock or a registry begin first, lest all wait at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("waits") is None)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """In CI a test skipped for want of a package that `.ci/run` should have installed has failed."""
@@ -171,7 +177,11 @@ def git() -> Git:
 @pytest.fixture
 def repo(tmp_path: Path) -> Path:
     """A real Git repository with a first commit: a program, a benchmark that scores it, and a README."""
-    folder = tmp_path / "repo"
+    return make_repository(tmp_path / "repo")
+
+
+def make_repository(folder: Path) -> Path:
+    """What the fixture `repo` is, in `folder`."""
     (folder / "src").mkdir(parents=True)
     (folder / "src/program.py").write_text("def answer():\n    return 41\n")
     (folder / "bench.py").write_text(

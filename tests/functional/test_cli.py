@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import run_git
+from tests.conftest import make_repository, run_git
 
 
 def evogit(*arguments: str, at: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -26,14 +27,21 @@ def evogit(*arguments: str, at: Path, env: dict[str, str] | None = None) -> subp
     )
 
 
-@pytest.fixture
-def ran(repo: Path) -> Path:
-    """A repository with a finished run of 15 candidates."""
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with a finished run of 15 candidates, made once; nobody changes it."""
+    repo = make_repository(tmp_path_factory.mktemp("finished") / "repo")
     made = evogit("init", "--goal", "Answer 42", "--command", "python bench.py", "--evolve", "src/*.py", at=repo)
     assert made.returncode == 0, made.stderr
     done = evogit("run", "--candidates", "15", "--agents", "tinker:3", "--seed", "1", "--deterministic", "-q", at=repo)
     assert done.returncode == 0, done.stderr
     return repo
+
+
+@pytest.fixture
+def ran(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it for one test."""
+    return Path(shutil.copytree(finished, tmp_path / "repo", symlinks=True))
 
 
 def test_a_start_loads_only_what_its_command_needs(ran: Path) -> None:
