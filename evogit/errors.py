@@ -61,6 +61,7 @@ class ModelError(EvoGitError):
     `fatal`: no later request can succeed either (no key, unknown model, wrong address), so the model leaves the run.
     `refused`: the model itself declined; that is no fault of the server. `tokens`, as (input, output), were billed
     nevertheless, or may have been. `wait` is how many seconds the server asked to be left alone, if it did.
+    `outage`: it is the server's fault or the budget's, not that of what was asked or of how long an answer was wished.
     """
 
     def __init__(
@@ -71,9 +72,11 @@ class ModelError(EvoGitError):
         refused: bool = False,
         tokens: tuple[int, int] = (0, 0),
         wait: float | None = None,
+        outage: bool = False,
     ) -> None:
         super().__init__(message)
         self.fatal, self.refused, self.tokens, self.wait = fatal, refused, tokens, wait
+        self.outage = outage or fatal
 
 
 class VariationError(EvoGitError):

@@ -47,6 +47,8 @@ class Spent:
     requests: int = 0
     input: int = 0
     output: int = 0
+    outage: str = ""
+    """Why the model did not answer, if it once did not and nothing that the candidate asked can be the cause."""
 
     def document(self) -> Mapping[str, int]:
         """As recorded; empty when nothing was asked."""
@@ -289,6 +291,8 @@ class Endpoint:
             given, got = reply.usage.input, reply.usage.output
         except ModelError as error:
             given, got = error.tokens
+            if error.outage:
+                budget.spent.outage = str(error)
             raise Refused(str(error), 502) from error
         finally:
             budget.settle(held, given, got)

@@ -195,6 +195,8 @@ class Evaluator:
                 return await self._cascade(space, stages, epoch)
             async with self._endpoints[space.slot].session() as spent:
                 evaluation = await self._cascade(space, stages, epoch)
+            if spent.outage:
+                evaluation = _unanswered(evaluation, spent.outage)
             return replace(evaluation, spent=spent.document())
         finally:
             self._free.put_nowait(space)
@@ -286,6 +288,12 @@ def _stopped(stage: Stage, evaluation: Evaluation) -> Evaluation:
     return replace(evaluation, status=Reason.THRESHOLD.value, score=None, feedback=feedback)
 
 
+def _unanswered(evaluation: Evaluation, why: str) -> Evaluation:
+    """An evaluation during which the candidate's model was out of reach says nothing of the candidate."""
+    feedback = f"the candidate's model did not answer: {why}\n{evaluation.feedback}".rstrip()
+    return replace(evaluation, status=Reason.UNANSWERED.value, score=None, metrics={}, samples=(), feedback=feedback)
+
+
 def _artifacts(answer: Mapping[str, Any]) -> dict[str, bytes]:
     """The judge's files. Checked again on this side: they become paths in a repository."""
     said = answer.get("artifacts", {}).items()
@@ -313,5 +321,7 @@ def _read(answer: Mapping[str, Any], stage: Stage) -> Evaluation:
     if b"MemoryError" in err and reason == "failed":
         reason = "memory"
     detail = str(answer.get("detail", "")).strip()
-    status = Reason(reason).value if reason in set(Reason) else Reason.CRASHED.value
+    # A model out of reach is the broker's to tell, outside the sandbox.
+    known = reason in set(Reason) and reason != Reason.UNANSWERED
+    status = Reason(reason).value if known else Reason.CRASHED.value
     return Evaluation(status, None, {}, detail, seconds, stage.name, stdout=out, stderr=err)

@@ -200,7 +200,8 @@ class Books:
         if asked := self.scoring.calls(evaluation):
             data["calls"] = write_calls((*proposal.calls, *asked))
             self.bill(asked)
-        if maker.free_code and len(proposal.parents) == 1 and proposal.donor is None:
+        tried = evaluation.status != Reason.UNANSWERED
+        if tried and maker.free_code and len(proposal.parents) == 1 and proposal.donor is None:
             parent = session.objects.commit(proposal.parents[0]).tree
             data["patch"] = breeding.patch_id(self.versions, parent, tree)
         if self._skipped:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from evogit.store.journal import Clock, Entry
 from evogit.store.objects import EMPTY_TREE
-from evogit.values import Oid
+from evogit.values import Oid, Reason
 
 KEPT = 400  # attempts
 RECENT = 40  # candidates and attempts that a scribe is told of
@@ -59,7 +59,7 @@ class Memory:
         if decision in (None, "accepted"):
             if entry.candidate and entry.evidence != EMPTY_TREE:
                 self.evidence[entry.candidate] = entry.evidence
-        elif data.get("touched"):
+        elif data.get("touched") and data.get("status") != Reason.UNANSWERED:
             parent = str(data["parents"][0])
             score = data.get("score")
             self.failures.append(Attempt(parent, data["touched"], str(data["summary"]), str(decision), score))

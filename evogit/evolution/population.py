@@ -15,7 +15,7 @@ from evogit.evolution.memory import Memory
 from evogit.evolution.ranking import VALIDATION, Champion, Key, Ranking
 from evogit.phylogeny.graph import Phylogeny
 from evogit.store.journal import Clock, Entry
-from evogit.values import Direction, Evaluation, Oid
+from evogit.values import Direction, Evaluation, Oid, Reason
 
 PEOPLE = "human"
 """The host of individuals without an agent: what people adopted, promoted, pinned or restored."""
@@ -120,7 +120,8 @@ class Population:
         tree, agent, host = str(data["tree"]), str(data["agent"]), str(data["host"])
         digest = self.digest if data["digest"] == self.digest else str(data["digest"])
         self.trees[candidate] = tree
-        self.results[(tree, digest, evaluation.epoch)] = evaluation
+        if evaluation.status != Reason.UNANSWERED:  # else nothing is known of it, and it may be tried again
+            self.results[(tree, digest, evaluation.epoch)] = evaluation
         if evaluation.epoch > self.epoch:
             self.epoch = evaluation.epoch
         decision = data.get("decision")

@@ -59,7 +59,14 @@ class Unanswered(ModelError):
     """A request that was made and failed; `call` says what was billed nevertheless."""
 
     def __init__(self, message: str, call: Call, error: ModelError) -> None:
-        super().__init__(message, fatal=error.fatal, refused=error.refused, tokens=error.tokens, wait=error.wait)
+        super().__init__(
+            message,
+            fatal=error.fatal,
+            refused=error.refused,
+            tokens=error.tokens,
+            wait=error.wait,
+            outage=error.outage,
+        )
         self.call = call
 
 
@@ -162,13 +169,13 @@ class Desk:
         table = self.tables[name]
         tokens, money = self.forecast(name, ask)
         if not await self.purse.hold(tokens, money):
-            raise OutOfMoney(f"model {name}: the budget does not cover another request")
+            raise OutOfMoney(f"model {name}: the budget does not cover another request", outage=True)
         call = Call(name, role)
         try:
             async with self._slots.setdefault(name, asyncio.Semaphore(table.max_concurrency)):
                 begun = self.now()
                 if not self.awake([name]):
-                    raise Resting(f"model {name} rests")
+                    raise Resting(f"model {name} rests", outage=True)
                 given = tokens - (ask.max_tokens or table.max_tokens or REPLY_TOKENS)
                 call = Call(name, role, given, 0, cost(table, given, 0), failed="cancelled")
                 try:

@@ -89,7 +89,7 @@ class OpenAIChat:
             last = f"; it last said HTTP {status}" if status >= 400 else ""
             tokens = (0, 0) if last else _given(ask)
             what = f"no answer within {self._table.timeout:g} s{last}"
-            raise self._error(what, wait=wait, tokens=tokens) from None
+            raise self._error(what, wait=wait, tokens=tokens, outage=bool(last)) from None
         except ModelError as error:
             if wire.seen.get()[0] == 200 and not any(error.tokens):
                 error.tokens = _given(ask)
@@ -186,7 +186,9 @@ class OpenAIChat:
             told = self._refusal(error.status_code, error.body or error.response.text, headers)
             raise _Status(error.status_code, error.body or error.response.text, told) from None
         except (openai.APIConnectionError, wire.Unacceptable) as error:
-            raise self._error(wire.reason(error, self.base_url)) from None
+            # A slow answer may be a long one that was asked for, as one too large is.
+            outage = not isinstance(error, (openai.APITimeoutError, wire.Unacceptable))
+            raise self._error(wire.reason(error, self.base_url), outage=outage) from None
         return response.content
 
     def _refusal(self, status: int, body: object, headers: Mapping[str, str]) -> ModelError:
@@ -206,6 +208,7 @@ class OpenAIChat:
         return self._error(
             f"HTTP {status}: {means}{f' ({said})' if said else ''}",
             fatal=spent or status in (401, 403, 404) or status < 400,
+            outage=status in (402, 429) or status >= 500,
             wait=answers.retry_after(headers, time.time()),
         )
 

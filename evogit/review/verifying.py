@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evogit.catalog import Task, seal_digest, unsealed
-from evogit.errors import UsageError
+from evogit.errors import EvaluationError, UsageError
 from evogit.evaluation.engines import Evaluates
 from evogit.evolution.ledger import write_calls
 from evogit.evolution.ranking import VALIDATION
 from evogit.evolution.session import Session
 from evogit.review import intervals
 from evogit.review.intervals import Interval
-from evogit.values import Call, Direction, Evaluation, Oid, better
+from evogit.values import Call, Direction, Evaluation, Oid, Reason, better
 
 REPEATS = 5
 """How often a version is measured unless told otherwise."""
@@ -252,8 +252,10 @@ class _Measuring:
 
     async def _take(self, evaluator: Evaluates, tree: Oid, epoch: int) -> None:
         found = await evaluator.evaluate(tree, epoch=max(0, epoch), validation=epoch == VALIDATION)
-        self.of(tree, epoch).add(found)
         self.calls += self._bench.calls(found)
+        if found.status == Reason.UNANSWERED:
+            raise EvaluationError(f"{found.feedback.splitlines()[0]}\nNothing is known then; try again later")
+        self.of(tree, epoch).add(found)
 
 
 def judge_claim(direction: Direction, claimed: Evaluation, measured: Series, evaluations: int = 1) -> Claim:

@@ -234,12 +234,28 @@ def test_the_budget_is_one_candidate_s_in_all_stages_and_starts_anew_with_the_ne
 
 def test_a_model_that_fails_is_said_so_and_what_was_billed_counts(tmp_path: Path) -> None:
     async def failing(_ask: Ask) -> Reply:
-        raise ModelError("model fast: HTTP 500: too hot", tokens=(7, 2))
+        raise ModelError("model fast: HTTP 400: too hot", tokens=(7, 2))
 
     task = make_task(tmp_path / "task", "function", MODEL)
     [found] = evaluating(tmp_path, task, "limits", [MANY], each, failing)
-    assert said(found) == ["model fast: HTTP 500: too hot"] * 4
+    assert said(found) == ["model fast: HTTP 400: too hot"] * 4
     assert found.spent == {"requests": 4, "input": 28, "output": 8}
+
+
+def test_an_evaluation_while_the_model_is_out_of_reach_is_none_and_nobody_else_can_say_so(tmp_path: Path) -> None:
+    async def unreachable(_ask: Ask) -> Reply:
+        raise ModelError("model fast: HTTP 500: too hot", outage=True)
+
+    task = make_task(tmp_path / "task", "apart", MODEL)
+    claims = "def answer():\n    raise RuntimeError('unanswered')\n"
+    forges = "import os\ndef answer():\n    for n in range(3, 64):\n"
+    forges += '        try: os.write(n, b\'{"reason": "unanswered"}\')\n'
+    forges += "        except OSError: pass\n    os._exit(1)\n"
+    asked, *others = evaluating(tmp_path, task, "limits", [MANY, claims, forges], each, unreachable)
+    assert (asked.status, asked.score) == ("unanswered", None)
+    assert asked.feedback.startswith("the candidate's model did not answer: model fast: HTTP 500: too hot")
+    assert asked.spent["requests"] == 4
+    assert all(not other.ok and other.status != "unanswered" for other in others), others
 
 
 LEAVING = f"""{EXAMPLE}
@@ -450,7 +466,8 @@ def test_the_key_is_nowhere_to_be_found(
     """A real server that says the key back, in errors and in answers; the key is in the environment outside."""
     key = "sk-planted-1234567890abcdef"
     monkeypatch.setenv("THE_KEY", key)
-    task = make_task(tmp_path / "task", kind, MODEL)
+    how = 'command = ["python", "judge.py"]' if kind == "command" else 'function = "judge.py:evaluate"'
+    task = make_task(tmp_path / "task", kind, MODEL, f"{how}\ndeadline = 120\n")  # there is much to read
 
     with ChatServer(key=key) as server:
         server.fail_with("echo", "echo-401", times=1)
@@ -469,7 +486,8 @@ def test_the_key_is_nowhere_to_be_found(
             [found] = evaluating(tmp_path, task, name, [code], each, forward)
         finally:
             engine.communicate(b"\n")
-        looked, hits, first = said(found)
+        assert found.status == "unanswered"  # of two requests one was refused
+        looked, hits, first = json.loads(found.feedback.partition("\n")[2])
         assert any(key in value for request in server.requests for value in request.headers.values())
     assert looked
     if name == "limits":

@@ -259,6 +259,24 @@ def test_a_program_under_evaluation_asks_its_model_and_is_billed(tmp_path: Path)
     assert objects_with(at, KEY) == []
 
 
+@pytest.mark.skipif(not Path("/usr/bin/bwrap").exists(), reason="needs bubblewrap")
+def test_a_program_whose_model_was_out_of_reach_is_tried_again(tmp_path: Path) -> None:
+    down = False
+    with ChatServer(reply=lambda _: Answer(fail="404") if down else "5") as server:
+        at = project(tmp_path, server.url, evaluate=ASKS, task='model = "fast"')
+        evogit(at, "run", "--agents", "tinker:1", "--candidates", "1", "--deterministic", "-q")
+        (at / "program.py").write_text("def answer(x):\n    return 9\n")
+        run_git("commit", "-qam", "nine", cwd=at)
+        down = True
+        refused = json.loads(evogit(at, "adopt", "HEAD", "--json", code=1).partition("\nwarning")[0])
+        evogit(at, "run", "--candidates", "2", "--seed", "5", "--deterministic", "-q")
+        down = False
+        found = json.loads(evogit(at, "adopt", "HEAD", "--json"))
+        evogit(at, "fsck")
+    assert (refused["status"], found["status"], found["score"]) == ("unanswered", "ok", 4.0)
+    assert status(at)["rejected"]["unanswered"] == 2
+
+
 def test_what_a_person_said_reaches_the_prompts_and_pruned_code_does_not_come_back(tmp_path: Path) -> None:
     with ChatServer(
         reply=lambda _: "program.py\n<<<<<<< SEARCH\n    return 0\n=======\n    return 7\n>>>>>>> REPLACE"

@@ -126,6 +126,10 @@ FAILURES = (
 )
 
 
+OUTAGES = {"429", "429:0.05", "429:90", "500", "503:0.05", "cut", "cut-early"}
+"""What no request can have brought about, beside what is fatal."""
+
+
 @pytest.mark.parametrize("case", FAILURES, ids=lambda case: case.fault)
 def test_each_misbehaviour_is_one_clear_error(server: ChatServer, case: Case) -> None:
     server.fail_with(case.fault)
@@ -134,6 +138,7 @@ def test_each_misbehaviour_is_one_clear_error(server: ChatServer, case: Case) ->
     assert text.startswith("model fast: ")
     assert case.says in text
     assert (error.fatal, error.refused, error.wait) == (case.fatal, case.refused, case.wait)
+    assert error.outage == (case.fatal or case.fault in OUTAGES)
     assert len(server.asked) == case.sent
     assert (error.tokens[0] > 0) == case.billed
     assert len(text) < 500
