@@ -93,7 +93,8 @@ class EvaluationSpec(Table):
     `noisy`: an apparent win is measured again (same repeats) before it is banked, and the mean counts.
     `epoch_every`: candidates per epoch (0 = one epoch for ever). `validation`: a stage run on champions only,
     the same in every epoch, that ranks them across epochs. `judge`: whether a critic `decides` which child is better
-    (the score is then only a gate, and may be missing) or only breaks `ties`. `preload`: modules the fork server
+    (the score may then be missing), decides among those that the score lets pass (`gated`: not worse than who is there;
+    without a critic the score alone decides) or only breaks `ties`. `preload`: modules the fork server
     imports first. `model`: a model that candidates may ask, by its name in the configuration; `model_requests` and
     `model_tokens` (input and output) are what one candidate may spend in one evaluation, all stages and repeats.
     `holdout`: a sealed stage that no agent's candidate is ever run by, only a version that a person verifies.
@@ -103,7 +104,7 @@ class EvaluationSpec(Table):
     validation: Stage | None = None
     holdout: Stage | None = None
     noisy: bool = False
-    judge: Literal["no", "decides", "ties"] = "no"
+    judge: Literal["no", "decides", "ties", "gated"] = "no"
     epoch_every: Annotated[int, Field(ge=0)] = 0
     preload: Strings = ()
     model: str | None = None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Set
 from dataclasses import dataclass
 
 from evogit.errors import ModelError
 from evogit.evolution.books import Maker
 from evogit.evolution.colony import Colony
 from evogit.evolution.selection import Individual, Plan
-from evogit.values import Evaluation, Oid, Proposal, Reason
+from evogit.values import Evaluation, Oid, Proposal, Reason, better
 from evogit.variation.judging import Verdict
 from evogit.variation.request import Fruitless
 
@@ -42,12 +43,24 @@ async def contest(
     return None, spoken
 
 
+def behind(colony: Colony, child: Individual, score: float | None) -> bool:
+    """Whether `child` scores worse than that: then no critic is asked about it."""
+    if child.score is None or score is None:
+        return child.score is None
+    return better(colony.settings.direction, score, child.score)
+
+
 async def challenge(
-    colony: Colony, step: int, newcomer: Individual, evaluation: Evaluation, rng: random.Random
+    colony: Colony, step: int, newcomer: Individual, evaluation: Evaluation, rng: random.Random, beaten: Set[Oid]
 ) -> Spoken | None:
-    """A newcomer that has not met the champion meets it now: the best of a judged task is who was never beaten."""
+    """A newcomer that has not met the champion meets it now: the best of a judged task is who was never beaten.
+
+    `beaten`: whom it has met.
+    """
     champion = colony.population.best()
-    if champion is None or champion.commit == newcomer.commit:
+    if champion is None or champion.commit in (newcomer.commit, *beaten):
+        return None
+    if colony.services.gated and behind(colony, newcomer, champion.score):
         return None
     holder = colony.living.known((champion.host, champion.agent), champion.commit)
     return await _ask(colony, step, newcomer, evaluation, holder, rng)

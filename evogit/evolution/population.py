@@ -15,7 +15,7 @@ from evogit.evolution.memory import Memory
 from evogit.evolution.ranking import VALIDATION, Champion, Key, Ranking
 from evogit.phylogeny.graph import Phylogeny
 from evogit.store.journal import Clock, Entry
-from evogit.values import Direction, Evaluation, Oid, Reason
+from evogit.values import Direction, Evaluation, Oid, Reason, better
 
 PEOPLE = "human"
 """The host of individuals without an agent: what people adopted, promoted, pinned or restored."""
@@ -240,16 +240,24 @@ class Population:
         return tree in self._barred
 
     def best(self) -> Champion | None:
-        """The champion: by verdicts in a judged task, else by validation score, else by score in the current epoch."""
-        if self.founded.get("judge") == "decides":
-            return self._undefeated()
+        """The champion: by verdicts in a judged task, else by validation score, else by score in the current epoch.
+
+        Where the score is a gate, verdicts count as soon as there are any.
+        """
+        judged = self.founded.get("judge")
+        if judged == "decides" or (judged == "gated" and self._duels):
+            return self._undefeated(gated=judged == "gated")
         return self._ranking.get(self.digest, VALIDATION) or self.leader()
 
-    def _undefeated(self) -> Champion | None:
-        """Who beat who beat … the start. Who beats somebody that is no champion then has to beat the champion too."""
+    def _undefeated(self, *, gated: bool) -> Champion | None:
+        """Who beat who beat … the start. Who beats somebody that is no champion then has to beat the champion too.
+
+        `gated`: unless that somebody scores better than the champion, which the score alone decides.
+        """
         champion, when = self.base, self.founded_order
         for order, loser, winner in sorted(self._duels):
-            if loser == champion and winner not in self.fate.extinct:
+            ahead = gated and self._ahead(loser, champion)
+            if (loser == champion or ahead) and winner not in self.fate.extinct:
                 champion, when = winner, order
         tree = self.trees.get(champion or "")
         evaluation = self.result(tree, self.epoch) if tree else None
@@ -257,6 +265,12 @@ class Population:
             return None
         host, agent = self.makers.get(champion, ("", "base"))
         return Champion(champion, tree, host, agent, evaluation.score, evaluation, False, when)
+
+    def _ahead(self, one: Oid, other: Oid | None) -> bool:
+        """Whether `one` scores better than `other` in the current epoch."""
+        known = [self.result(self.trees.get(commit or "", ""), self.epoch) for commit in (one, other)]
+        scores = [found.score for found in known if found is not None and found.score is not None]
+        return len(scores) == 2 and better(self.direction, scores[0], scores[1])
 
     def leader(self) -> Champion | None:
         """The best by training score in the current epoch."""

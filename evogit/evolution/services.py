@@ -62,7 +62,7 @@ class Services:
                 if agent.operator in found:
                     raise UsageError(f"{found[agent.operator].name} and {agent.name} both {agent.operator}: name one")
                 found[agent.operator] = agent
-        if session.task.evaluation.judge != "no" and "judge" not in found:
+        if session.task.evaluation.judge in ("decides", "ties") and "judge" not in found:
             raise UsageError(
                 f"task {session.task.name!r} is decided by a judge: add critic to the agents, as "
                 '--agents "coder:4, critic"'
@@ -70,9 +70,14 @@ class Services:
         return cls(session, desk, teller, found.get("repair"), found.get("judge"), found.get("distil"))
 
     @property
+    def gated(self) -> bool:
+        """Whether a critic decides among those that the score lets pass."""
+        return self.session.task.evaluation.judge == "gated" and self.critic is not None
+
+    @property
     def without_judge(self) -> bool:
         """Whether nothing can be decided any more: the task needs verdicts, and its critic's models have all left."""
-        decides = self.session.task.evaluation.judge == "decides"
+        decides = self.session.task.evaluation.judge in ("decides", "gated")
         return decides and self.critic is not None and self.desk.gone(self.critic.models)
 
     async def repair(self, request: Request, child: Version, evaluation: Evaluation) -> Proposal:

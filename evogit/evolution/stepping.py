@@ -8,7 +8,7 @@ from dataclasses import replace
 from evogit.errors import ModelError, StoreError, VariationError
 from evogit.evolution import breeding
 from evogit.evolution.colony import Colony, Worker
-from evogit.evolution.contest import Spoken, challenge, contest
+from evogit.evolution.contest import Spoken, behind, challenge, contest
 from evogit.evolution.epochs import Epochs
 from evogit.evolution.events import Turn
 from evogit.evolution.selection import Individual, Plan, parents
@@ -165,19 +165,21 @@ class Stepping:
             if decision is None and self._may_be_luck(evaluation):
                 known, evaluation = False, await colony.scoring.measure_again(tree, evaluation)
                 decision = self._decide(worker, step, plan, tree, evaluation)
-            judging = colony.session.task.evaluation.judge
-            if known and (decision is not None or judging == "decides"):
+            judging, gated = colony.session.task.evaluation.judge, colony.services.gated
+            if known and (decision is not None or judging == "decides" or gated):
                 return self._reject(worker, step, plan, proposal, Reason.DUPLICATE)
             child = colony.living.measure((colony.session.host, worker.name), "", tree, evaluation)
-            if evaluation.ok and (judging == "decides" or (judging == "ties" and self._tied(child))):
+            passes = gated and not behind(colony, child, colony.living[child.name].score)
+            if evaluation.ok and (judging == "decides" or passes or (judging == "ties" and self._tied(child))):
                 decision, spoken = await contest(colony, step, plan, child, evaluation, wanted.rng)
         if decision is None and colony.watch.outdated(worker.name):
             decision = Reason.OUTDATED
         if decision is None and not all(map(colony.population.fate.alive, proposal.parents)):
             decision = Reason.PRUNED  # meanwhile, by a person
         commit = self._record(worker, step, proposal, tree, evaluation, decision)
-        if decision is None and judging == "decides":
-            met = await challenge(colony, step, replace(child, commit=commit), evaluation, wanted.rng)
+        if decision is None and (judging == "decides" or gated):
+            known_to = {said.than for said in spoken}
+            met = await challenge(colony, step, replace(child, commit=commit), evaluation, wanted.rng, known_to)
             spoken += [met] if met else []
         for said in spoken:
             critic = colony.services.critic

@@ -45,6 +45,10 @@ def test_a_judged_task_without_a_critic_says_what_to_type(tmp_path: Path) -> Non
     assert 'add critic to the agents, as --agents "coder:4, critic"' in evogit(at, "run", "--agents", "tinker", code=2)
 
 
+START = -205
+"""The score of the seed."""
+
+
 def judge(body: dict[str, Any]) -> str:
     """Writes code, and as a critic prefers what is closer to the goal."""
     off = [int(n) for n in re.findall(r"off by (\d+)", prompt_of(body))]
@@ -107,3 +111,40 @@ def test_a_judged_run_ends_when_its_critic_is_gone(tmp_path: Path) -> None:
         out = evogit(at, "run", "--agents", agents, "--candidates", "50", "--plain", code=1)
         assert len(server.requests) <= 6
     assert "model broken leaves the run" in out
+
+
+def test_the_score_is_a_gate_before_the_critic_and_decides_alone_without_one(tmp_path: Path) -> None:
+    """The critic sees nothing that scores worse; what it refuses is not accepted, however well it scores."""
+
+    def refuse(body: dict[str, Any], *, odd: bool) -> str:
+        prompt = prompt_of(body)
+        if "two versions" not in prompt:
+            return write(body)
+        off = [int(n) for n in re.findall(r"off by (\d+)", prompt)]
+        better, worse = ("first", "second") if off[0] < off[1] else ("second", "first")
+        return json.dumps({"reason": "as I like", "verdict": worse if odd and min(off) % 2 else better})
+
+    for odd in (True, False):
+        with ChatServer(reply=functools.partial(refuse, odd=odd)) as server:
+            at = project(tmp_path / str(odd), server.url, task='judge = "gated"')
+            evogit(at, "run", "--agents", "coder:2, critic", "--candidates", "10", "--deterministic", "-q")
+        rows = [json.loads(line) for line in evogit(at, "log", "--json").splitlines()]
+        accepted = [row["score"] for row in rows if row["decision"] == "accepted"]
+        assert accepted
+        assert not odd or all(score % 2 == 0 for score in accepted)
+        best = status(at)["best"]["score"]
+        assert best == max(accepted)
+        promising = [row["score"] for row in rows if row["score"] % 2 and row["score"] > START]
+        assert promising, "no version that the critic could refuse"
+        assert odd or best == max(row["score"] for row in rows)
+    scores = {row["commit"]: row["score"] for row in rows}
+    shown = [json.loads(evogit(at, "show", row["commit"], "--json")) for row in rows]
+    judged = [(each["commit"], e["than"]) for each in shown for e in each["entries"] if e["kind"] == "judged"]
+    assert all(scores[one] >= scores.get(other, START) for one, other in judged)
+    assert len(set(judged)) == len(judged), "the critic was asked twice about the same two versions"
+    assert {row["commit"] for row in rows} > {one for one, _ in judged}
+    with ChatServer(reply=write) as server:
+        at = project(tmp_path / "alone", server.url, task='judge = "gated"')
+        evogit(at, "run", "--agents", "coder:2", "--candidates", "10", "--deterministic", "-q")
+    rows = [json.loads(line) for line in evogit(at, "log", "--json").splitlines()]
+    assert status(at)["best"]["score"] == max(row["score"] for row in rows)
