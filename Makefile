@@ -10,7 +10,7 @@ PIP := $(PYTHON) -m pip --disable-pip-version-check --quiet
 WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types format bench reference clean
+.PHONY: help demo test check lint types format bench stress reference clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ format: $(DEV) ## format the code and repair what lint can
 
 bench: $(DEV) ## measure the framework's own cost
 	$(PYTHON) -m benchmarks
+
+stress: $(DEV) ## eight hosts share a remote while a chaos loop breaks things (several minutes)
+	$(PYTHON) -m tests.stress.chaos --json stress.json
 
 reference: $(DEV) ## write docs/reference.md from the command line's own help
 	$(PYTHON) -m typer evogit.cli.app utils docs --name evogit --title "The evogit command" --output docs/reference.md

@@ -18,6 +18,7 @@ import pygit2
 from evogit.errors import StoreError
 from evogit.store.graphfile import Bytes, Commits, heads_of, permuted, read_file
 from evogit.store.objects import Objects
+from evogit.store.packs import read_loose
 from evogit.store.revlist import list_commits
 from evogit.values import Oid
 
@@ -40,7 +41,7 @@ def read_commits(objects: Objects, tips: Iterable[Oid], floor: Iterable[Oid] = (
     if known is None:
         known = _empty()
     number = _Numbers(known.oids)
-    fresh = _walk(git_dir, wanted, number, stop, singly)
+    fresh = _walk(objects.folders, wanted, number, stop, singly)
     if fresh is None:
         known, fresh = list_commits(git_dir, wanted), {}
         number = _Numbers(known.oids)
@@ -80,9 +81,11 @@ _Read = dict[bytes, tuple[list[bytes], int]]
 """Commit → parents, time; parents before children."""
 
 
-def _walk(git_dir: Path, tips: Sequence[bytes], known: _Numbers, stop: set[bytes], limit: int) -> _Read | None:
+def _walk(
+    folders: tuple[Path, Path], tips: Sequence[bytes], known: _Numbers, stop: set[bytes], limit: int
+) -> _Read | None:
     """The commits from `tips` down to those the file knows; None if there are more than `limit`."""
-    repository = pygit2.Repository(str(git_dir))
+    repository = pygit2.Repository(str(folders[0]))
     read, name = repository.read, pygit2.Oid
     found: _Read = {}
     pending = [oid for oid in tips if known[oid] is None]
@@ -96,9 +99,11 @@ def _walk(git_dir: Path, tips: Sequence[bytes], known: _Numbers, stop: set[bytes
         if len(found) >= limit:
             return None
         try:
-            _, data = read(name(oid))
+            _, data = read_loose(folders[1], oid.hex()) or read(name(oid))
         except KeyError:  # the edge of a shallow clone
             continue
+        except ValueError as error:
+            raise StoreError(f"commit {oid.hex()} cannot be read ({error}). Run: evogit fsck") from error
         parents, time = _parse(data)
         found[oid] = ([] if oid in stop else parents, time)
         pending += [parent for parent in found[oid][0] if parent not in found and known[parent] is None]

@@ -87,7 +87,7 @@ class Objects:
         """Kind and bytes of an object. Raises `StoreError` if it is not there."""
         found = self._pending.get(oid) or self._raw.get(oid)
         if found is None:
-            found = self._retry(oid, lambda: self._repo.read(oid))
+            found = self._retry(oid, lambda: packs.read_loose(self._packs.parent, oid) or self._repo.read(oid))
             if len(found[1]) < 1 << 16:
                 self._raw.put(oid, found)
         return found

@@ -23,6 +23,30 @@ def object_id(kind: int, data: bytes) -> str:
     return hashlib.sha1(b"%s %d\0" % (NAMES[kind], len(data)) + data, usedforsecurity=False).hexdigest()
 
 
+def read_loose(folder: Path, oid: str) -> tuple[int, bytes] | None:
+    """Kind and bytes of an object with a file of its own below the object `folder`; None if it has none.
+
+    libgit2 never comes back from a loose object whose compressed bytes end too early, as on a bad disk.
+
+    Raises:
+        ValueError: the bytes are not what the id says.
+    """
+    try:
+        packed = (folder / oid[:2] / oid[2:]).read_bytes()
+    except OSError:
+        return None
+    try:
+        unpacker = zlib.decompressobj()
+        head, nul, data = unpacker.decompress(packed).partition(b"\0")
+    except zlib.error as error:
+        raise ValueError(f"its file is corrupt: {error}") from error
+    kinds = {name: kind for kind, name in (NAMES | {TAG: b"tag"}).items()}
+    kind = kinds.get(head.partition(b" ")[0])
+    if kind is None or not unpacker.eof or hashlib.sha1(head + nul + data, usedforsecurity=False).hexdigest() != oid:
+        raise ValueError("its file is corrupt")
+    return kind, data
+
+
 def write(folder: Path, objects: Sequence[tuple[str, int, bytes]]) -> Path:
     """Write `objects` (id, kind, data) as ``pack-*.pack`` and ``.idx`` in `folder`; return the pack's ``.keep`` file.
 
