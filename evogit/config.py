@@ -149,6 +149,26 @@ class SyncTable(Table):
         default=None, description="the Git remote to exchange with; nothing is pushed without one"
     )
     every: Seconds = Field(default=60.0, description="time between two exchanges")
+    immigrants: Literal["best", "all", "none"] = Field(
+        default="best", description="who of other hosts may become a parent here: each host's best, all, or none"
+    )
+    immigration: float = Field(default=0.1, ge=0, le=1, description="how often parents are looked for among immigrants")
+    trust: tuple[str, ...] = Field(
+        default=("*",), description='hosts whose scores are believed, as names or patterns; ["*"] believes everybody'
+    )
+    check: float = Field(
+        default=0.1, ge=0, le=1, description="share of other hosts' scores that is measured again before it counts"
+    )
+    tolerance: float | None = Field(
+        default=None, ge=0, description="by how much a score may differ, relative (default: 0, or 0.25 of a noisy task)"
+    )
+
+    @field_validator("trust", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(filter(None, re.split(r"[\s,]+", value)))
+        return tuple(value) if isinstance(value, list) else value
 
 
 class EngineTable(Table):

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from evogit.config import Config
+    from evogit.config import Config, SyncTable
+    from evogit.evolution.findings import Trust
     from evogit.evolution.population import Population
     from evogit.store.objects import Objects
     from evogit.store.repository import Repository
@@ -41,9 +42,21 @@ class Place:
         return self.repository.objects()
 
     def population(self) -> Population:
+        from dataclasses import replace
+
         from evogit.evolution.session import read_population
 
-        return read_population(self.repository.objects(), self.run)
+        said = trust(self.config.sync)
+        if not said.everybody:
+            said = replace(said, hosts=(self.repository.host(), *said.hosts), check=0.0)
+        return read_population(self.repository.objects(), self.run, trust=said)
+
+
+def trust(table: SyncTable, salt: bytes = b"") -> Trust:
+    """Whose scores the configuration believes."""
+    from evogit.evolution.findings import Trust
+
+    return Trust(table.trust, table.check, table.tolerance, salt)
 
 
 def folder(directory: Path | None) -> Path:

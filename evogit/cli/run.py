@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evogit.cli.place import Directory, Place, RunName, here
+from evogit.cli.place import Directory, Place, RunName, here, trust
 
 if TYPE_CHECKING:
     from evogit.catalog import Agent, Task
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from evogit.evolution.events import Finished, Listener
     from evogit.evolution.session import Plan, Session
     from evogit.models.chat import Ask, Reply
+    from evogit.store.remote import Remote
     from evogit.variation.making import Workshop
 
 
@@ -74,6 +75,12 @@ def run(
     json: Annotated[bool, typer.Option("--json", help="One JSON object an event a line.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the live display.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
+    remote: Annotated[
+        str | None, typer.Option(help="Exchange with this Git remote all along (default: as configured, else none).")
+    ] = None,
+    sync_every: Annotated[
+        str | None, typer.Option("--sync-every", metavar="TIME", help="Time between two exchanges: 30s, 5m.")
+    ] = None,
     directory: Directory = None,
     run_name: RunName = None,
 ) -> int:
@@ -105,6 +112,8 @@ def run(
         "evolution.tries": tries,
         "evaluation.jobs": jobs,
         "evaluation.sandbox": sandbox or ("limits" if no_sandbox else None),
+        "sync.remote": remote,
+        "sync.every": sync_every,
     }
     place = here(directory, run_name, flags)
     if dry_run:
@@ -130,6 +139,7 @@ def evolve(
     from evogit.evolution.session import opened
     from evogit.needs import require
 
+    remote = first_exchange(place)
     plan = make_plan(place, base=base, alongside=alongside)
     if plan.task is not None:
         require(plan.task.name, plan.task.needs)
@@ -138,9 +148,17 @@ def evolve(
         _check_sandbox(chosen, plan, waived=waived)
     from evogit.cli.display import display
 
-    with opened(place.repository, plan) as session, display(style, plan.budget) as listen:
-        require(session.task.name, session.task.needs)  # also of a task that only the run's record still knows
-        finished = asyncio.run(_evolve(place, session, chosen, listen))
+    with display(style, plan.budget) as listen:
+        while True:
+            with opened(place.repository, plan) as session:
+                require(session.task.name, session.task.needs)  # also of a task that only the run's record still knows
+                finished = asyncio.run(_evolve(place, session, chosen, listen, remote))
+            if finished.reason != "copied" or remote is None:
+                break
+            # Another copy of this repository is at work under this host's name: go on under another.
+            first_exchange(place)
+            plan = replace(plan, budget=plan.budget.less(finished.candidates, finished.seconds))
+        listen(finished)
     if finished.reason == "models":
         print("error: no model answers any more. Type: evogit models check", file=sys.stderr)
         return 1
@@ -188,6 +206,8 @@ def make_plan(place: Place, *, base: str, alongside: bool) -> Plan:
             evolution.island_size,
             evolution.migration,
             evolution.niches,
+            config.sync.immigrants,
+            config.sync.immigration,
         ),
         evolution.allocation,
         1 if deterministic else config.evaluation.jobs or (0 if cluster else os.cpu_count() or 1),
@@ -208,6 +228,8 @@ def make_plan(place: Place, *, base: str, alongside: bool) -> Plan:
         base,
         config.dump(),
         Standstill(evolution.on_plateau, budget.patience, evolution.tries),
+        trust(config.sync, os.urandom(8)),
+        config.sync.every,
     )
 
 
@@ -297,10 +319,35 @@ def _check_sandbox(chosen: Sandbox, plan: Plan, *, waived: bool) -> None:
     print(f"warning: sandbox {chosen.name!r}: {chosen.explain}. Type: evogit doctor", file=sys.stderr)
 
 
-async def _evolve(place: Place, session: Session, chosen: Sandbox | None, listen: Listener) -> Finished:
+def first_exchange(place: Place) -> Remote | None:
+    """The remote to exchange with, if one is configured, after an exchange before anything is begun."""
+    from evogit.errors import Unreachable
+    from evogit.evolution.syncing import exchange
+    from evogit.store.remote import Remote
+
+    name = place.config.sync.remote
+    if name is None:
+        return None
+    if place.config.run.deterministic:
+        print("warning: --deterministic exchanges nothing: type evogit sync afterwards", file=sys.stderr)
+        return None
+    remote = Remote(place.repository, name)
+    try:
+        done = exchange(place.repository, place.run, remote)
+    except Unreachable as error:
+        print(f"warning: {error}. Going on without; it is tried again", file=sys.stderr)
+    else:
+        for line in (*done.notes, *done.complaints):
+            print(f"warning: {line}", file=sys.stderr)
+    return remote
+
+
+async def _evolve(
+    place: Place, session: Session, chosen: Sandbox | None, listen: Listener, remote: Remote | None
+) -> Finished:
     workshop = make_workshop(place, session.plan, session)
     try:
-        return await _with_tools(place, session, chosen, listen, workshop)
+        return await _with_tools(place, session, chosen, listen, workshop, remote)
     finally:
         await workshop.desk.close()
 
@@ -318,7 +365,12 @@ def forward(workshop: Workshop, model: str | None) -> Forward | None:
 
 
 async def _with_tools(
-    place: Place, session: Session, chosen: Sandbox | None, listen: Listener, workshop: Workshop
+    place: Place,
+    session: Session,
+    chosen: Sandbox | None,
+    listen: Listener,
+    workshop: Workshop,
+    remote: Remote | None,
 ) -> Finished:
     from evogit.cli.engine import evaluating, install
     from evogit.evolution.engine import Engine
@@ -334,13 +386,12 @@ async def _with_tools(
         packages=await install(place, session),
         tell=lambda text: listen(Notice(text)),
     ) as evaluator:
-        engine = Engine(session, evaluator, listen, workshop)
+        engine = Engine(session, evaluator, listen, workshop, remote)
         with _signals(engine):
             try:
                 finished = await engine.run()
             except asyncio.CancelledError:
                 raise KeyboardInterrupt from None
-    listen(finished)
     return finished
 
 

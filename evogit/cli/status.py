@@ -39,6 +39,10 @@ def status(json: Json = False, directory: Directory = None, run: RunName = None)
         print(f"models used {found['tokens']} tokens, cost {found['cost']:.4f} (evogit stats shows by whom)")
     for line in decision_lines(found["decisions"]):
         print(line)
+    if len(found["hosts"]) > 1:
+        print("hosts:")
+        for host in found["hosts"]:
+            print(f"  {host_line(host)}")
     print("agents:")
     for agent in found["agents"]:
         print(f"  {agent['name']:<18}{agent['commit'][:10]}  {number(agent['score'])}")
@@ -73,6 +77,7 @@ def describe_run(place: Place, population: Population) -> dict[str, Any]:
         "rejected": dict(population.rejected.most_common()),
         "epoch": population.epoch,
         "agents": agents,
+        "hosts": describe_hosts(population),
         "best": describe(place, population, champion) if champion else None,
         "operators": operators,
         "outcomes": described["outcomes"],
@@ -84,6 +89,38 @@ def describe_run(place: Place, population: Population) -> dict[str, Any]:
         "guidance": [guidance.text for guidance in population.decisions.guidance],
         "seconds": (population.last - population.first) / 1000,
     }
+
+
+def describe_hosts(population: Population) -> list[dict[str, Any]]:
+    """Who has written here, as JSON: when last (seconds since 1970), how much, its best by its own word."""
+    findings = population.findings
+    rows = []
+    for name, seen in sorted(population.hosts.items()):
+        best = seen.best(population.digest, population.epoch, population.direction)
+        rows.append(
+            {
+                "host": name,
+                "last_seen": seen.last / 1000,
+                "candidates": seen.candidates,
+                "accepted": seen.accepted,
+                "best": {"score": best[0], "commit": best[1]} if best else None,
+                "believed": findings.trust.everybody or findings.trust.believes(name),
+                "refuted": findings.caught.get(name, 0),
+            }
+        )
+    return rows
+
+
+def host_line(row: dict[str, Any]) -> str:
+    """A host for people."""
+    import time
+
+    from evogit.cli.reviewscreen import age
+
+    best = f"best {number(row['best']['score'])} at {row['best']['commit'][:10]}" if row["best"] else "no score yet"
+    word = "" if row["believed"] else f"; {row['refuted']} claims refuted" if row["refuted"] else "; not believed"
+    seen = age(time.time() - row["last_seen"])
+    return f"{row['host']:<24}seen {seen:<10}{row['candidates']:>7} candidates  {best}{word}"
 
 
 def guest(population: Population, commit: str) -> dict[str, Any]:

@@ -34,6 +34,8 @@ def sync(
         print_json({"remote": name, **asdict(done)})
     else:
         print(f"{name}: {done.entries} entries fetched, {len(done.pushed)} refs pushed")
+        for note in done.notes:
+            print(note)
         for complaint in done.complaints:
             print(f"warning: {complaint}", file=sys.stderr)
     return 1 if done.complaints else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from evogit.values import Direction, better
@@ -26,6 +26,14 @@ class Budget:
     cost: float | None = None
     day_tokens: int | None = None
     day_cost: float | None = None
+
+    def less(self, candidates: int, seconds: float) -> Budget:
+        """What is left after so much."""
+        return replace(
+            self,
+            candidates=None if self.candidates is None else max(1, self.candidates - candidates),
+            seconds=None if self.seconds is None else max(0.0, self.seconds - seconds),
+        )
 
 
 @dataclass(frozen=True, slots=True)

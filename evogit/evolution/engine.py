@@ -12,14 +12,17 @@ import random
 from evogit.errors import EvaluationError
 from evogit.evaluation.engines import Evaluates
 from evogit.evolution import events
+from evogit.evolution.checking import Checking
 from evogit.evolution.colony import Worker, gather
 from evogit.evolution.epochs import Epochs
+from evogit.evolution.ferry import Ferry
 from evogit.evolution.heeding import Heeding
 from evogit.evolution.ledger import DAY, read_calls, total
 from evogit.evolution.selection import best_of
 from evogit.evolution.session import Session, living_refs
 from evogit.evolution.stepping import Stepping
 from evogit.store import refs
+from evogit.store.remote import Remote
 from evogit.store.repository import repack
 from evogit.values import Oid
 from evogit.variation.making import Workshop
@@ -34,7 +37,12 @@ class Engine:
     """Runs one session until its budget is spent, a stop is asked for, or nothing new can be found."""
 
     def __init__(
-        self, session: Session, evaluator: Evaluates, listen: events.Listener, workshop: Workshop | None = None
+        self,
+        session: Session,
+        evaluator: Evaluates,
+        listen: events.Listener,
+        workshop: Workshop | None = None,
+        remote: Remote | None = None,
     ) -> None:
         self.session = session
         self.plan = session.plan
@@ -47,6 +55,8 @@ class Engine:
         self._epochs = Epochs(colony)
         self._stepping = Stepping(colony, self._epochs)
         self._heeding = Heeding(colony)
+        self._checking = Checking(colony)
+        self._ferry = Ferry(colony, remote, session.plan.sync_every) if remote else None
         self._today = 0
 
     # The run as a whole
@@ -71,6 +81,9 @@ class Engine:
         finally:
             self._books.write_off()
             self._publish()
+        if self._ferry is not None:
+            await self._ferry.cross()
+            await self._look()
         if self._books.packs > 8:
             await asyncio.to_thread(repack, self.session.repository)
             self.session.objects.reopen()
@@ -119,7 +132,9 @@ class Engine:
         slots = self._slots
         self._make_room()
         async with asyncio.TaskGroup() as beside:
-            chores = [beside.create_task(chore()) for chore in (self._publish_often, self._look_out, self._scribble)]
+            doing = [self._publish_often, self._look_out, self._scribble, self._checking.go_on]
+            doing += [self._ferry.ply] if self._ferry is not None else []
+            chores = [beside.create_task(chore()) for chore in doing]
             try:
                 async with asyncio.timeout(self._time_left()), asyncio.TaskGroup() as agents:
                     for worker in self._colony.workers:
@@ -271,6 +286,8 @@ class Engine:
             self._meter.day_tokens += tokens
             self._meter.day_cost += money
         if entries:
+            for complaint in self._ferry.moor() if self._ferry is not None else ():
+                self._books.notify(complaint)
             self._living.see_others(self._colony.mine)
         await self._heeding.heed()
 

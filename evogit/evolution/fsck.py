@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evogit.errors import StoreError
+from evogit.evolution.entries import flaw
 from evogit.evolution.population import Population, fold
 from evogit.evolution.session import living_refs
 from evogit.store import refs, salvage
@@ -92,6 +93,9 @@ def _journals(objects: Objects, run: str, progress: Callable[[int], None] | None
                 findings.append(Finding("error", run, f"journal {writer}: {error}", REPAIR))
                 break
             findings += _entry(objects, run, writer, entry, later)
+            if wrong := flaw(entry):
+                where = f"journal {writer}, entry {entry.sequence} ({entry.oid[:10]})"
+                findings.append(Finding("error", run, f"{where}: {wrong}; it counts for nothing"))
             read.append(entry)
             if progress is not None and len(read) % 1000 == 0:
                 progress(len(read))

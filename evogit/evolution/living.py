@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from evogit.evolution import breeding
-from evogit.evolution.population import PEOPLE
-from evogit.evolution.selection import Individual, niche
+from evogit.evolution.selection import PEOPLE, Individual, niche
 from evogit.evolution.session import Session, living_refs
 from evogit.evolution.versions import Versions
 from evogit.store import refs
-from evogit.values import Evaluation, Oid
+from evogit.values import Evaluation, Oid, better
 
 Name = tuple[str, str]
 """Host and agent."""
@@ -116,4 +115,21 @@ class Living:
         standing = {individual.commit for individual in self._individuals.values()}
         guests = {name: guest for name, guest in self._guests.items() if guest.commit not in standing}
         living = sorted((self._individuals | guests).items())
-        self.ordered = [i for _, i in living if i.score is not None and alive(i.commit)]
+        self.ordered = [i for _, i in living if i.score is not None and alive(i.commit) and not self._doubtful(i)]
+
+    def _doubtful(self, individual: Individual) -> bool:
+        """Whether only somebody who is not believed says that it would lead."""
+        population = self._session.population
+        if self._confirmed(individual):
+            return False
+        leader, direction = population.leader(), self._session.task.direction
+        return leader is None or individual.score is None or not better(direction, leader.score, individual.score)
+
+    def _confirmed(self, individual: Individual) -> bool:
+        findings = self._session.population.findings
+        return findings.trust.everybody or findings.confirmed((individual.tree, self._session.digest, self.epoch))
+
+    def unchecked(self, own: str) -> list[Individual]:
+        """Individuals of hosts other than `own` that are no parents before they have been evaluated here."""
+        strangers = (i for i in self._individuals.values() if i.host != own)
+        return [i for i in strangers if not self._confirmed(i) and (i.score is None or self._doubtful(i))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+import bisect
 from dataclasses import dataclass, field
 
 from evogit.store.journal import Clock, Entry
@@ -29,18 +29,23 @@ class Attempt:
 
 @dataclass(slots=True)
 class Memory:
-    """A fold over the journal; entries of one writer come in sequence."""
+    """A fold over the journal, in whatever order its entries come."""
 
-    failures: deque[Attempt] = field(default_factory=lambda: deque(maxlen=KEPT))
-    recent: deque[Entry] = field(default_factory=lambda: deque(maxlen=RECENT))
-    """The newest candidates and attempts of agents that ask a model, and every accepted one."""
-    patches: set[str] = field(default_factory=set)
-    """Patches of candidates that were tried under the present evaluator and epoch."""
+    recent: list[Entry] = field(default_factory=list)
+    """The newest candidates and attempts of agents that ask a model, and of the accepted ones, the oldest first."""
+    patches: dict[str, set[str]] = field(default_factory=dict)
+    """Evaluator digest → patches of candidates that were tried under it in this epoch."""
     notes: list[tuple[Order, str]] = field(default_factory=list)
     noted_at: int = 0
     """Candidates there were when the last notes were taken."""
     evidence: dict[Oid, Oid] = field(default_factory=dict)
     """Accepted commit → the tree of its entry, with what its evaluation said."""
+    _failures: list[tuple[Order, Attempt]] = field(default_factory=list)
+
+    @property
+    def failures(self) -> list[Attempt]:
+        """The newest attempts that came to nothing, the oldest first."""
+        return [attempt for _, attempt in self._failures]
 
     def apply(self, entry: Entry, candidates: int) -> None:
         """Take in one entry; `candidates` there were before it."""
@@ -55,13 +60,16 @@ class Memory:
         data = entry.data
         decision = data.get("decision", data.get("outcome"))
         if decision == "accepted" or data.get("calls"):
-            self.recent.append(entry)
+            bisect.insort(self.recent, entry, key=lambda e: e.order)
+            del self.recent[:-RECENT]
         if decision in (None, "accepted"):
             if entry.candidate and entry.evidence != EMPTY_TREE:
                 self.evidence[entry.candidate] = entry.evidence
         elif data.get("touched") and data.get("status") != Reason.UNANSWERED:
             parent = str(data["parents"][0])
             score = data.get("score")
-            self.failures.append(Attempt(parent, data["touched"], str(data["summary"]), str(decision), score))
+            attempt = Attempt(parent, data["touched"], str(data["summary"]), str(decision), score)
+            bisect.insort(self._failures, (entry.order, attempt), key=lambda item: item[0])
+            del self._failures[:-KEPT]
         if data.get("patch"):
-            self.patches.add(str(data["patch"]))
+            self.patches.setdefault(str(data["digest"]), set()).add(str(data["patch"]))

@@ -5,20 +5,19 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from evogit.evolution.allocation import Allocation, Rule
 from evogit.evolution.decisions import Decisions, Fate
+from evogit.evolution.findings import Findings, Trust, host_of
 from evogit.evolution.ledger import Ledger, read_calls, total
 from evogit.evolution.memory import Memory
 from evogit.evolution.ranking import VALIDATION, Champion, Key, Ranking
+from evogit.evolution.selection import PEOPLE
 from evogit.phylogeny.graph import Phylogeny
 from evogit.store.journal import Clock, Entry
 from evogit.values import Direction, Evaluation, Oid, Reason, better
-
-PEOPLE = "human"
-"""The host of individuals without an agent: what people adopted, promoted, pinned or restored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +30,30 @@ class Seat:
 
 
 @dataclass(slots=True)
+class Seen:
+    """What is known of one host: when it last wrote (milliseconds since 1970), how much, its best by its own word."""
+
+    entries: int = 0
+    last: int = 0
+    candidates: int = 0
+    accepted: int = 0
+    _extremes: dict[tuple[str, int, Direction], tuple[float, tuple[Clock, str, int], Oid]] = field(default_factory=dict)
+
+    def scored(self, key: Key, commit: Oid, score: float, order: tuple[Clock, str, int]) -> None:
+        """It says that `commit` has this score."""
+        directions: tuple[Direction, ...] = ("maximize", "minimize")
+        for direction in directions:
+            held = self._extremes.get((*key[1:], direction))
+            if held is None or better(direction, score, held[0]) or (score == held[0] and (order, commit) < held[1:]):
+                self._extremes[(*key[1:], direction)] = (score, order, commit)
+
+    def best(self, digest: str, epoch: int, direction: Direction) -> tuple[float, Oid] | None:
+        """Its best score under an evaluator in an epoch, and of which commit; nothing is said of who believes it."""
+        held = self._extremes.get((digest, epoch, direction))
+        return (held[0], held[2]) if held else None
+
+
+@dataclass(slots=True)
 class Population:
     """What is known of a run. Build it with `apply` on entries in their order, or bit by bit as they arrive."""
 
@@ -40,10 +63,12 @@ class Population:
     founded: Mapping[str, Any] = field(default_factory=dict)
     founded_evidence: Oid = ""
     founded_order: tuple[Clock, str, int] | None = None
-    results: dict[Key, Evaluation] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
     seats: dict[tuple[str, str], Seat] = field(default_factory=dict)
     trees: dict[Oid, Oid] = field(default_factory=dict)
     makers: dict[Oid, tuple[str, str]] = field(default_factory=dict)
+    """Commit → host and agent that made it, or the first who looked at it."""
+    hosts: dict[str, Seen] = field(default_factory=dict)
     phylogeny: Phylogeny = field(default_factory=Phylogeny)
     candidates: int = 0
     accepted: int = 0
@@ -67,8 +92,12 @@ class Population:
     first: int = 0
     last: int = 0
     """Milliseconds of the first and the last entry."""
-    _duels: list[tuple[tuple[Clock, str, int], Oid, Oid]] = field(default_factory=list)
-    """Verdicts for a challenger: when, over whom, who."""
+    _base_order: tuple[Clock, str, int] | None = None
+    _directions: dict[str, Direction] = field(default_factory=dict)
+    _lookers: dict[Oid, tuple[Clock, str, int]] = field(default_factory=dict)
+    """Commits whose `makers` only looked at them, with when."""
+    _duels: list[tuple[tuple[Clock, str, int], Oid, Oid, str]] = field(default_factory=list)
+    """Verdicts for a challenger: when, over whom, who, under which evaluator."""
     _ranking: Ranking = field(default_factory=Ranking)
     _names: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     """One pair for all candidates of an agent: a run has many."""
@@ -76,11 +105,22 @@ class Population:
     _barred_of: int = 0
     """Of which change of fate the barred trees are."""
 
+    @property
+    def results(self) -> dict[Key, Evaluation]:
+        """What counts of each tree that was evaluated."""
+        return self.findings.results
+
     def apply(self, entry: Entry) -> None:
-        """Take in one entry. Entries of one writer must come in sequence."""
+        """Take in one entry. Entries may come in any order."""
         self.clock = max(self.clock, entry.clock)
         self.first = min(self.first or entry.clock.milliseconds, entry.clock.milliseconds)
         self.last = max(self.last, entry.clock.milliseconds)
+        host = host_of(entry.writer)
+        seen = self.hosts.get(host)
+        if seen is None:
+            seen = self.hosts[host] = Seen()
+        seen.entries += 1
+        seen.last = max(seen.last, entry.clock.milliseconds)
         self.memory.apply(entry, self.candidates)
         self.ledger.apply(entry)
         if entry.kind == "founded":
@@ -101,16 +141,17 @@ class Population:
             self._decided(entry)
 
     def _found(self, entry: Entry) -> None:
-        if self.founded_order is not None and entry.order < self.founded_order:
-            return
-        self.founded_order = entry.order
-        self.founded, self.founded_evidence = entry.data, entry.evidence
-        if self.digest != entry.data["digest"]:
-            self.memory.patches.clear()
-        self.digest, self.direction = str(entry.data["digest"]), entry.data["direction"]
-        if self.base is None and entry.candidate is not None:
-            self.base = entry.candidate
+        digest, direction = str(entry.data["digest"]), entry.data["direction"]
+        if digest not in self._directions:
+            self._directions[digest] = direction
+            self._rank_anew()
+        if entry.candidate is not None and (self._base_order is None or entry.order < self._base_order):
+            self.base, self._base_order = entry.candidate, entry.order
             self.descend(entry.candidate, ())
+        if self.founded_order is None or entry.order > self.founded_order:
+            self.founded_order = entry.order
+            self.founded, self.founded_evidence = entry.data, entry.evidence
+            self.digest, self.direction = digest, direction
 
     def _evaluated(self, entry: Entry) -> None:
         data, candidate = entry.data, entry.candidate
@@ -118,27 +159,22 @@ class Population:
             return
         evaluation = read_evaluation(data)
         tree, agent, host = str(data["tree"]), str(data["agent"]), str(data["host"])
-        digest = self.digest if data["digest"] == self.digest else str(data["digest"])
-        self.trees[candidate] = tree
-        if evaluation.status != Reason.UNANSWERED:  # else nothing is known of it, and it may be tried again
-            self.results[(tree, digest, evaluation.epoch)] = evaluation
-        if evaluation.epoch > self.epoch:
-            self.epoch = evaluation.epoch
         decision = data.get("decision")
+        digest = self.digest if data["digest"] == self.digest else str(data["digest"])
+        key = (tree, digest, evaluation.epoch)
+        self.trees[candidate] = tree
+        self.epoch = max(self.epoch, evaluation.epoch)
         if decision is not None:
             self.descend(candidate, data.get("parents", ()))
-        new_best = False
-        if evaluation.ok and not data.get("trial"):
-            # A validation entry may name a later finder of the same commit; the maker is who was accepted with it.
-            name = self._names.setdefault((host, agent), (host, agent))
-            maker = self.makers.setdefault(candidate, name)
-            assert evaluation.score is not None
-            validated = evaluation.epoch == VALIDATION
-            scored = Champion(candidate, tree, *maker, evaluation.score, evaluation, validated, entry.order)
-            new_best = self._ranking.take(digest, scored, self.direction, self.fate.extinct)
+        name = self._names.setdefault((host, agent), (host, agent))
+        self._made(candidate, name, entry.order, looked=decision is None)
+        new_best = self._score(key, candidate, evaluation, entry)
         if decision is None:
             return
         self.candidates += 1
+        seen = self.hosts[host_of(entry.writer)]
+        seen.candidates += 1
+        seen.accepted += decision == "accepted"
         self.steps = max(self.steps, int(data.get("step", -1)) + 1)
         operator, definition = str(data["operator"]), str(data.get("definition", agent))
         if decision == "accepted":
@@ -152,6 +188,42 @@ class Population:
             for name, count in counts.items():
                 self.skip(definition_of(name), name.partition("/")[2], reason, int(count))
         self._learn(data, definition, operator, accepted=decision == "accepted", best=new_best)
+
+    def _score(self, key: Key, commit: Oid, evaluation: Evaluation, entry: Entry) -> bool:
+        """Whether `commit` has the best score so far."""
+        digest, epoch = key[1:]
+        direction, findings = self._directions.get(digest, "maximize"), self.findings
+        new, caught = findings.unheard(key), set(findings.caught)
+        if evaluation.status == Reason.UNANSWERED:
+            return False  # nothing is known of it, and it may be tried again
+        changed = findings.hear(key, evaluation, entry.order)
+        first = entry.order
+        if not entry.data.get("trial"):
+            first = self._ranking.note(digest, epoch, commit, entry.order)
+            if evaluation.score is not None:
+                self.hosts[host_of(entry.writer)].scored(key, commit, evaluation.score, entry.order)
+        if set(findings.caught) != caught:
+            self._rank_anew()
+        elif changed and not new:
+            self._rank_anew((digest, epoch))  # versions that were ranked, or not, are measured again
+        counts = findings.believed(key)
+        if entry.data.get("trial") or counts is None or counts.score is None or commit in self.fate.extinct:
+            return False
+        champion = Champion(commit, key[0], "", "", counts.score, counts, epoch == VALIDATION, first)
+        return self._ranking.take(digest, champion, direction)
+
+    def _rank_anew(self, only: tuple[str, int] | None = None) -> None:
+        self._ranking.anew(self._directions, self.fate.extinct, self.trees, self.findings.believed, only)
+
+    def _made(self, commit: Oid, who: tuple[str, str], order: tuple[Clock, str, int], *, looked: bool = False) -> None:
+        """`who` made a commit, or only looked at it: the first who did counts until its maker is known."""
+        if commit in self.makers and (commit not in self._lookers or (looked and self._lookers[commit] <= order)):
+            return
+        self.makers[commit] = who
+        if looked:
+            self._lookers[commit] = order
+        else:
+            self._lookers.pop(commit, None)
 
     def _learn(self, data: Mapping[str, Any], definition: str, operator: str, *, accepted: bool, best: bool) -> None:
         """What an operator, and the model it asked, earned and cost."""
@@ -173,8 +245,8 @@ class Population:
 
     def _judged(self, entry: Entry) -> None:
         data, winner = entry.data, entry.candidate
-        if winner is not None and data.get("verdict") == "better" and data.get("digest") == self.digest:
-            self._duels.append((entry.order, str(data["than"]), winner))
+        if winner is not None and data.get("verdict") == "better":
+            self._duels.append((entry.order, str(data["than"]), winner, str(data.get("digest", ""))))
 
     def _reseated(self, entry: Entry) -> None:
         """Agents were given another place: where the run began, or a living relative of what was pruned."""
@@ -189,11 +261,11 @@ class Population:
         data, commit = entry.data, entry.candidate
         if commit is not None and data.get("decision") == "adopt":
             self.trees[commit] = str(data["tree"])
-            self.makers.setdefault(commit, (PEOPLE, str(data.get("author", ""))))
+            self._made(commit, (PEOPLE, str(data.get("author", ""))), entry.order)
             self.descend(commit, data.get("parents", ()))
         changed = self.decisions.apply(entry)
         if changed is not None and self.fate.reconsider(changed, self.decisions, self.phylogeny):
-            self._ranking.anew(self.direction, self.fate.extinct, self.trees, self.makers, self.results)
+            self._rank_anew()
 
     def descend(self, commit: Oid, parents: Sequence[Oid]) -> None:
         """Take a commit into the phylogeny."""
@@ -202,7 +274,7 @@ class Population:
             self.fate.admit(commit, parents, self.decisions)
             late = self.phylogeny.children(commit)  # its children were read before it
             if late and self.fate.reconsider(commit, self.decisions, self.phylogeny):
-                self._ranking.anew(self.direction, self.fate.extinct, self.trees, self.makers, self.results)
+                self._rank_anew()
 
     def skip(self, definition: str, operator: str, reason: str, count: int = 1) -> None:
         """Count proposals that were rejected before anything ran."""
@@ -225,7 +297,7 @@ class Population:
 
     def forget_epochs_before(self, epoch: int) -> None:
         """Drop the scores of past epochs, which nothing is compared with any more; validations stay."""
-        self.results = {k: v for k, v in self.results.items() if k[2] >= epoch or k[2] == VALIDATION}
+        self.findings.keep(epoch, VALIDATION)
         self._ranking.forget_before(epoch)
 
     def guests(self) -> list[Oid]:
@@ -245,9 +317,15 @@ class Population:
         Where the score is a gate, verdicts count as soon as there are any.
         """
         judged = self.founded.get("judge")
-        if judged == "decides" or (judged == "gated" and self._duels):
+        if judged == "decides" or (judged == "gated" and any(duel[3] == self.digest for duel in self._duels)):
             return self._undefeated(gated=judged == "gated")
-        return self._ranking.get(self.digest, VALIDATION) or self.leader()
+        return self._named(self._ranking.get(self.digest, VALIDATION)) or self.leader()
+
+    def _named(self, champion: Champion | None) -> Champion | None:
+        if champion is None:
+            return None
+        host, agent = self.makers[champion.commit]
+        return replace(champion, host=host, agent=agent)
 
     def _undefeated(self, *, gated: bool) -> Champion | None:
         """Who beat who beat … the start. Who beats somebody that is no champion then has to beat the champion too.
@@ -255,9 +333,9 @@ class Population:
         `gated`: unless that somebody scores better than the champion, which the score alone decides.
         """
         champion, when = self.base, self.founded_order
-        for order, loser, winner in sorted(self._duels):
+        for order, loser, winner, digest in sorted(self._duels):
             ahead = gated and self._ahead(loser, champion)
-            if (loser == champion or ahead) and winner not in self.fate.extinct:
+            if digest == self.digest and (loser == champion or ahead) and winner not in self.fate.extinct:
                 champion, when = winner, order
         tree = self.trees.get(champion or "")
         evaluation = self.result(tree, self.epoch) if tree else None
@@ -274,7 +352,7 @@ class Population:
 
     def leader(self) -> Champion | None:
         """The best by training score in the current epoch."""
-        return self._ranking.get(self.digest, self.epoch)
+        return self._named(self._ranking.get(self.digest, self.epoch))
 
 
 def definition_of(name: str) -> str:
@@ -312,9 +390,11 @@ def write_evaluation(evaluation: Evaluation, *, timed: bool) -> dict[str, Any]:
     return data
 
 
-def fold(entries: Iterable[Entry], listen: Callable[[Entry], None] | None = None) -> Population:
-    """The population after all `entries`, whatever order they come in."""
-    population = Population()
+def fold(
+    entries: Iterable[Entry], listen: Callable[[Entry], None] | None = None, trust: Trust | None = None
+) -> Population:
+    """The population after all `entries`, whatever order they come in, with everybody believed unless told."""
+    population = Population(findings=Findings(trust or Trust()))
     for entry in sorted(entries, key=lambda e: e.order):
         population.apply(entry)
         if listen is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 
 from evogit.store.journal import Clock
@@ -18,7 +18,10 @@ Key = tuple[Oid, str, int]
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """The best version known. `score` is the validation score where the task has one, else the score."""
+    """The best version known. `score` is the validation score where the task has one, else the score.
+
+    `host` and `agent` made it; a ranking leaves them empty.
+    """
 
     commit: Oid
     tree: Oid
@@ -41,13 +44,15 @@ class Ranking:
     def get(self, digest: str, epoch: int) -> Champion | None:
         return self._champions.get((digest, epoch))
 
-    def take(self, digest: str, champion: Champion, direction: Direction, extinct: Set[Oid]) -> bool:
-        """A version was scored; whether that is the best score so far."""
+    def note(self, digest: str, epoch: int, commit: Oid, order: Order) -> Order:
+        """A version was scored, whatever counts of it; when it first was."""
+        orders = self._scored.setdefault((digest, epoch), {})
+        first = orders[commit] = min(orders.get(commit, order), order)
+        return first
+
+    def take(self, digest: str, champion: Champion, direction: Direction) -> bool:
+        """A version's score counts; whether that is the best score so far."""
         key = (digest, champion.evaluation.epoch)
-        orders = self._scored.setdefault(key, {})
-        orders[champion.commit] = min(orders.get(champion.commit, champion.order), champion.order)
-        if champion.commit in extinct:
-            return False
         held = self._champions.get(key)
         if held is not None and not _before(champion, held, direction):
             return False
@@ -56,28 +61,28 @@ class Ranking:
 
     def anew(
         self,
-        direction: Direction,
+        directions: Mapping[str, Direction],
         extinct: Set[Oid],
         trees: Mapping[Oid, Oid],
-        makers: Mapping[Oid, tuple[str, str]],
-        results: Mapping[Key, Evaluation],
+        counts: Callable[[Key], Evaluation | None],
+        only: tuple[str, int] | None = None,
     ) -> None:
-        """After a decision: the champions among who is left."""
-        self._champions.clear()
-        for (digest, epoch), orders in self._scored.items():
-            for commit, order in orders.items():
-                result = results.get((trees[commit], digest, epoch))
+        """After a decision or another score: the champions among who is left, of all epochs or `only` one."""
+        for place in list(self._scored) if only is None else [only]:
+            digest, epoch = place
+            direction = directions.get(digest, "maximize")
+            self._champions.pop(place, None)
+            for commit, order in self._scored.get(place, {}).items():
+                result = counts((trees[commit], digest, epoch))
                 if result is None or result.score is None or commit in extinct:
                     continue
-                held = self._champions.get((digest, epoch))
-                validated = epoch == VALIDATION
-                made = Champion(commit, trees[commit], *makers[commit], result.score, result, validated, order)
-                if held is None or _before(made, held, direction):
-                    self._champions[(digest, epoch)] = made
+                made = Champion(commit, trees[commit], "", "", result.score, result, epoch == VALIDATION, order)
+                self.take(digest, made, direction)
 
     def forget_before(self, epoch: int) -> None:
         """Drop past epochs, which nothing is compared with any more; validations stay."""
         self._scored = {key: value for key, value in self._scored.items() if key[1] >= epoch or key[1] == VALIDATION}
+        self._champions = {key: held for key, held in self._champions.items() if key in self._scored}
 
 
 def _before(a: Champion, b: Champion, direction: Direction) -> bool:

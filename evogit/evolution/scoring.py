@@ -82,6 +82,10 @@ class Scoring:
             return None
         return await self._examine(commit, tree, agent, VALIDATION)
 
+    async def check(self, commit: Oid, tree: Oid, agent: str, epoch: int) -> Evaluation:
+        """The evaluation here of a version that somebody who is not believed has scored already; journaled."""
+        return await self._examine(commit, tree, agent, epoch)
+
     async def trial(self, commit: Oid, tree: Oid, epoch: int) -> Evaluation:
         """The evaluation of a variant on the way to a smaller change; journaled, but no champion: it is one of many."""
         found = self._session.population.result(tree, epoch)

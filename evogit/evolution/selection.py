@@ -11,9 +11,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from evogit.values import Direction, Evaluation, Oid, Reason, better
+
+PEOPLE = "human"
+"""The host of individuals without an agent: what people adopted, promoted, pinned or restored."""
 
 PREFERENCE = 0.5  # how often a promoted version becomes the receiver, where there is one
 
@@ -45,6 +49,8 @@ class Settings:
 
     Every `crossover_every`-th turn is a crossover (0: none). Islands have `island_size` agents; with probability
     `migration` a tournament draws from the whole population instead. `niches`: one living individual per behaviour.
+    Individuals of other hosts are `immigrants` (each host's best, all, or none), among which parents are looked for too
+    with probability `immigration`.
     """
 
     direction: Direction
@@ -53,6 +59,8 @@ class Settings:
     island_size: int = 12
     migration: float = 0.05
     niches: bool = True
+    immigrants: Literal["best", "all", "none"] = "best"
+    immigration: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +167,7 @@ def _accept_place(scene: Scene, plan: Plan, child: Individual) -> Reason | None:
 
 def parents(policy: Policy, scene: Scene, rng: random.Random) -> Plan:
     """The parents of the next child: every other time a version that a person promoted is the receiver."""
+    scene = replace(scene, living=_in_reach(scene, rng))
     plan = policy.plan(scene, rng)
     promoted = [i for i in scene.living if i.promoted] if policy.heeds else []
     if not promoted or rng.random() >= PREFERENCE:
@@ -166,6 +175,22 @@ def parents(policy: Policy, scene: Scene, rng: random.Random) -> Plan:
     receiver = rng.choice(promoted)
     mate = plan.mate if plan.mate is not None and plan.mate.tree != receiver.tree else None
     return Plan(receiver, mate)
+
+
+def _in_reach(scene: Scene, rng: random.Random) -> Sequence[Individual]:
+    """Who may be a parent: this host's individuals and what people keep; now and then an immigrant."""
+    settings, foreign = scene.settings, [i for i in scene.living if i.host not in (scene.me.host, PEOPLE)]
+    if not foreign:
+        return scene.living
+    native = [i for i in scene.living if i.host in (scene.me.host, PEOPLE)] or [scene.me]
+    if settings.immigrants == "none" or rng.random() >= settings.immigration:
+        return native
+    if settings.immigrants == "best":
+        hosts: dict[str, list[Individual]] = {}
+        for individual in foreign:
+            hosts.setdefault(individual.host, []).append(individual)
+        foreign = [best_of(settings.direction, individuals) for _, individuals in sorted(hosts.items())]
+    return [scene.me, *foreign]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,8 @@ from evogit.catalog import Agent, Editable, Task, editable, seal_digest, task_fi
 from evogit.errors import StoreError, UsageError
 from evogit.evolution.allocation import Rule
 from evogit.evolution.budget import Budget, Standstill
+from evogit.evolution.entries import flaw
+from evogit.evolution.findings import Trust
 from evogit.evolution.population import Population, fold
 from evogit.evolution.selection import Settings
 from evogit.store import journal as journals
@@ -47,6 +49,10 @@ class Plan:
     base: str = "HEAD"
     configuration: Mapping[str, Any] = field(default_factory=dict)
     standstill: Standstill = field(default_factory=Standstill)
+    trust: Trust = field(default_factory=Trust)
+    """Whose scores are believed; this host's own always are."""
+    sync_every: float = 60.0
+    """Seconds between two exchanges with a remote, where there is one."""
 
 
 @dataclass
@@ -75,18 +81,24 @@ class Session:
 
 
 def read_journals(objects: Objects, run: str, tips: dict[str, Oid], skip: str = "") -> list[Entry]:
-    """Entries not seen yet of every writer but `skip`, in their order; `tips` is brought up to date."""
+    """Entries not seen yet of every writer but `skip`, in their order; `tips` is brought up to date.
+
+    What is malformed, or written under another's name, is passed over: `evogit fsck` names it.
+    """
     found: list[Entry] = []
     for ref, tip in objects.refs(refs.journals(run)).items():
         writer = ref.removeprefix(refs.journals(run))
         if writer == skip or tips.get(writer) == tip:
             continue
-        found += journals.read(objects, tip, tips.get(writer))
+        entries = journals.read(objects, tip, tips.get(writer), lenient=True)
+        found += (entry for entry in entries if entry.writer == writer and flaw(entry) is None)
         tips[writer] = tip
     return sorted(found, key=lambda entry: entry.order)
 
 
-def read_population(objects: Objects, run: str, listen: Callable[[Entry], None] | None = None) -> Population:
+def read_population(
+    objects: Objects, run: str, listen: Callable[[Entry], None] | None = None, trust: Trust | None = None
+) -> Population:
     """The state of a run as its journals say.
 
     Raises:
@@ -97,7 +109,7 @@ def read_population(objects: Objects, run: str, listen: Callable[[Entry], None] 
         known = sorted(filter(None, {refs.run_of_journal(name) for name in objects.refs("refs/evogit/")}))
         others = f"There are: {', '.join(known)}" if known else "Begin one: evogit run"
         raise UsageError(f"no run {run!r} in this repository. {others}")
-    return fold(entries, listen)
+    return fold(entries, listen, trust)
 
 
 def recorded_task(objects: Objects, population: Population) -> Task:
@@ -179,7 +191,8 @@ def _open(repository: Repository, plan: Plan, writer: str, number: int) -> Sessi
     objects = repository.objects()
     tips: dict[str, Oid] = {}
     entries = read_journals(objects, plan.run, tips)
-    population = fold(entries)
+    host = DETERMINISTIC_HOST if plan.deterministic else repository.host()
+    population = fold(entries, trust=replace(plan.trust, hosts=(host, *plan.trust.hosts)))
     population.rule = plan.rule
     for allocation in (*population.operators.values(), *population.models.values()):
         allocation.rule = plan.rule
@@ -195,7 +208,6 @@ def _open(repository: Repository, plan: Plan, writer: str, number: int) -> Sessi
         raise UsageError(f"{plan.base}: no such commit to begin from. Commit something first: git commit")
     base_tree = objects.commit(base).tree
     overlay = protected_files(objects, base_tree, task)
-    host = DETERMINISTIC_HOST if plan.deterministic else repository.host()
     journal = Journal(objects, plan.run, f"{host}-{writer}", _now(plan, population))
     journal.resume()
     journal.observe(population.clock)

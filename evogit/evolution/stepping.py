@@ -142,7 +142,7 @@ class Stepping:
             return Reason.PRUNED
         if free_code and len(proposal.parents) == 1 and proposal.donor is None:
             patch = breeding.patch_id(colony.versions, receiver, tree)
-            if patch in colony.population.memory.patches:
+            if patch in colony.population.memory.patches.get(colony.session.digest, ()):
                 return Reason.DUPLICATE
         return tree
 

@@ -6,11 +6,12 @@ answer to "what is new" has a line a writer and not one an agent.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from evogit.errors import StoreError
 from evogit.evolution.population import Population, fold
+from evogit.evolution.renaming import own_writers, rename
 from evogit.evolution.session import living_refs, read_journals
 from evogit.store import refs
 from evogit.store.objects import Objects
@@ -23,50 +24,76 @@ TRIES = 3  # pushes, when somebody else was faster
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
-    """What an exchange did: entries that came, refs that went, and what did not fit, as lines for a person."""
+    """What an exchange did: entries that came, refs that went, and what did not fit, as lines for a person.
+
+    `copied`: another copy of this repository writes under this host's name. `notes` are no complaints.
+    """
 
     entries: int
     pushed: tuple[str, ...]
     complaints: tuple[str, ...]
-
-
-def own_writers(objects: Objects, run: str, host: str) -> list[str]:
-    """Writers of this host that have a journal here."""
-    names = (ref.removeprefix(refs.journals(run)) for ref in objects.refs(refs.journals(run)))
-    return [name for name in names if re.fullmatch(rf"{re.escape(host)}-r?\d+", name)]
+    copied: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def exchange(repository: Repository, run: str, remote: Remote) -> Exchanged:
-    """Fetch, settle others' branches where their journals say, then push what is this host's.
+    """One exchange by hand: trade, give a copied repository a name of its own, settle others' branches.
 
     Raises:
         Unreachable: the remote did not answer. What was fetched before stays.
     """
-    objects, host = repository.objects(), repository.host()
-    before = objects.refs(refs.journals(run))
-    misfits = remote.fetch(run, own_writers(objects, run, host))
-    complaints = [f"{ref} at {remote.name} does not continue what is here: nothing of it was taken" for ref in misfits]
+    before = repository.objects().refs(refs.journals(run))
+    done = trade(repository, run, remote, {})
+    complaints, notes = list(done.complaints), []
+    if done.copied and (renamed := rename(repository, run, remote)):
+        notes, done = [renamed], trade(repository, run, remote, {})
+        complaints = list(done.complaints)
     objects = repository.objects()
     tips = {ref.removeprefix(refs.journals(run)): oid for ref, oid in before.items()}
     entries = len(read_journals(objects, run, tips)) if objects.refs(refs.journals(run)) != before else 0
     if entries:
-        complaints += settle(objects, run, fold(read_journals(objects, run, {})), host)
-    pushed: list[str] = []
+        complaints += settle(objects, run, fold(read_journals(objects, run, {})), repository.host())
+    return Exchanged(entries, done.pushed, tuple(complaints), done.copied, tuple(notes))
+
+
+def trade(repository: Repository, run: str, remote: Remote, pushed: dict[str, Oid]) -> Exchanged:
+    """Fetch everybody's journals, push what is new here. `pushed` remembers what was pushed to this remote before.
+
+    Nothing is settled: where others' individuals stand is for who has folded their journals. `entries` is not counted.
+
+    Raises:
+        Unreachable: the remote did not answer. What was fetched before stays.
+    """
+    host = repository.host()
+    misfits = remote.fetch(run, own_writers(repository.objects(), run, host))
+    complaints = [f"{ref} at {remote.name} does not continue what is here: nothing of it was taken" for ref in misfits]
+    moved: list[str] = []
     refused: dict[str, str] = {}
     for _ in range(TRIES):
-        sent = remote.push(_fast(objects, run), _leased(objects, run, host, remote))
-        pushed += sent.moved
+        objects = repository.objects()
+        shared, own = _shared(objects, run), objects.refs(refs.individual(run, host, ""))
+        wanted = {ref: oid for ref, oid in own.items() if pushed.get(ref) != oid}
+        if not wanted and all(pushed.get(ref) == oid for ref, oid in shared.items()):
+            refused = {}
+            break
+        known = all(ref in pushed for ref in wanted) and not refused
+        there = pushed if known else remote.advertised(f"{refs.individual(run, host, '')}*") if wanted else {}
+        complaints += [] if known else _keep_strangers(objects, run, remote, there)
+        leased = {ref: (there.get(ref), oid) for ref, oid in wanted.items() if there.get(ref) != oid}
+        sent = remote.push(_fast(objects, run), leased)
+        moved += sent.moved
         refused = {ref: why for ref, why in sent.refused.items() if ref not in misfits}
+        pushed |= {ref: oid for ref, oid in (shared | wanted).items() if ref not in sent.refused}
         if not refused:
             break
         remote.fetch(run, own_writers(objects, run, host))
-    mine = {refs.journal(run, writer) for writer in own_writers(objects, run, host)}
+    mine = {refs.journal(run, writer) for writer in own_writers(repository.objects(), run, host)}
     for ref, why in refused.items():
         text = f"{remote.name} refused {ref}: {why}"
         if ref in mine:
             text += ". Another copy of this repository writes under the same name, so this journal stays here"
         complaints.append(text)
-    return Exchanged(entries, tuple(dict.fromkeys(pushed)), tuple(complaints))
+    return Exchanged(0, tuple(dict.fromkeys(moved)), tuple(complaints), bool(mine & refused.keys()))
 
 
 def settle(objects: Objects, run: str, population: Population, host: str) -> list[str]:
@@ -88,9 +115,18 @@ def _fast(objects: Objects, run: str) -> list[str]:
     return [pattern for pattern in refs.shared(run) if objects.refs(pattern.removesuffix("*"))]
 
 
-def _leased(objects: Objects, run: str, host: str, remote: Remote) -> dict[str, tuple[Oid | None, Oid]]:
-    """This host's individuals that stand elsewhere there than here: ref → (there, here)."""
-    prefix = refs.individual(run, host, "")
-    here = objects.refs(prefix)
-    there = remote.advertised(f"{prefix}*") if here else {}
-    return {ref: (there.get(ref), oid) for ref, oid in here.items() if there.get(ref) != oid}
+def _shared(objects: Objects, run: str) -> dict[str, Oid]:
+    """Everything here that hosts exchange as fast-forwards."""
+    return {ref: oid for pattern in refs.shared(run) for ref, oid in objects.refs(pattern.removesuffix("*")).items()}
+
+
+def _keep_strangers(objects: Objects, run: str, remote: Remote, there: Mapping[str, Oid]) -> list[str]:
+    """Before a branch of an agent here is pushed over what somebody put there: keep that, as a person's version."""
+    said = []
+    for ref, oid in there.items():
+        agent = refs.agent_of(ref, run)
+        if agent is not None and not objects.has(oid):
+            kept = f"{refs.people(run)}{agent[1]}-{oid[:10]}"
+            remote.bring(ref, kept)
+            said.append(f"somebody moved {refs.branch_of(ref)} at {remote.name}: kept as {refs.branch_of(kept)}")
+    return said

@@ -85,12 +85,22 @@ def parse(oid: Oid, tree: Oid, parents: Sequence[Oid], message: str) -> Entry:
     return Entry(oid, writer, sequence, clock, kind, data, rest[0] if rest else None, previous, tree)
 
 
-def read(objects: Objects, tip: Oid, after: Oid | None = None) -> Iterator[Entry]:
-    """A writer's entries from `tip` back to, not including, `after` (or its first), newest first."""
+def read(objects: Objects, tip: Oid, after: Oid | None = None, *, lenient: bool = False) -> Iterator[Entry]:
+    """A writer's entries from `tip` back to, not including, `after` (or its first), newest first.
+
+    Raises:
+        StoreError: a commit is missing, or is no entry; where `lenient`, what is no entry is passed over.
+    """
     at: Oid | None = tip
     while at is not None and at != after:
         commit = objects.commit(at)
-        entry = parse(at, commit.tree, commit.parents, commit.message)
+        try:
+            entry = parse(at, commit.tree, commit.parents, commit.message)
+        except StoreError:
+            if not lenient:
+                raise
+            at = commit.parents[0] if commit.parents else None
+            continue
         yield entry
         at = entry.previous
 

@@ -110,6 +110,16 @@ class Remote:
             raise Unreachable(f"cannot push to {self.name}: {_reason(errors)}")
         return Push(tuple(moved), refused)
 
+    def bring(self, ref: str, kept: str) -> bool:
+        """Fetch one ref from there and keep it here as `kept`; whether there is such a ref."""
+        words = ["fetch", "--no-tags", "--no-auto-maintenance", "--no-write-fetch-head", "--no-recurse-submodules"]
+        status, _, errors = self._git([*words, "--refmap=", "--no-progress", self.name, f"+{ref}:{kept}"])
+        if status and "couldn't find remote ref" in errors:
+            return False
+        if status:
+            raise Unreachable(f"cannot fetch from {self.name}: {_reason(errors)}")
+        return True
+
     def advertised(self, *patterns: str) -> dict[str, Oid]:
         """Refs there that match `patterns`. Git reads the whole list for it, so it is for where nothing is known."""
         status, output, errors = self._git(["ls-remote", "--refs", self.name, *patterns])

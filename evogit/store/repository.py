@@ -58,6 +58,12 @@ class Repository:
                 partial.rename(path)
         return path.read_text().strip()
 
+    def take_new_name(self) -> str:
+        """Another name for this host in this repository: where it was copied, and the copy goes by the first."""
+        with FileLock(str(self.private / "host.lock")):
+            (self.private / "host").unlink(missing_ok=True)
+        return self.host()
+
     def runs(self) -> list[str]:
         """Names of the runs recorded here, sorted."""
         found = {refs.run_of_journal(name) for name in self.objects().refs("refs/evogit/")}

@@ -81,6 +81,9 @@ def http(origin: Path) -> Iterator[str]:
     server.server_close()
 
 
+NOTHING_NEW = {"entries": 0, "pushed": [], "complaints": [], "copied": False, "notes": []}
+
+
 def sync(at: Path, code: int = 0) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(evogit(at, "sync", "--json", code=code)) if not code else {}
     return found
@@ -114,10 +117,10 @@ def test_hosts_that_met_agree(tmp_path: Path, origin: Path, over: str, request: 
     ]
     # An agent without an accepted child is on no record yet: only its own host has its branch.
     both = places[0].keys() & places[1].keys()
-    assert len({host for host, _ in both}) == 2, (first, second)
+    assert both, (first, second)
     assert {name: places[0][name] for name in both} == {name: places[1][name] for name in both}
     for at in (one, other):
-        assert sync(at) == {"remote": "origin", "entries": 0, "pushed": [], "complaints": []}
+        assert sync(at) == {**NOTHING_NEW, "remote": "origin"}
         assert "clean" in evogit(at, "fsck")
     assert run_git("for-each-ref", "refs/heads/main", "refs/remotes", cwd=one) == users
 
@@ -151,9 +154,28 @@ def test_another_copy_of_a_repository_overwrites_nothing(tmp_path: Path, origin:
         evogit(at, "run", "--candidates", "5", "--seed", seed, "--quiet")
     sync(one)
     there = run_git("for-each-ref", "refs/evogit/", cwd=origin)
-    assert "writes under the same name" in evogit(tmp_path / "copy", "sync", code=1)
-    assert run_git("for-each-ref", "refs/evogit/", cwd=origin) == there
-    assert status(tmp_path / "copy")["candidates"] == 10
+    copy = tmp_path / "copy"
+    old = (one / ".git/evogit/host").read_text().strip()
+    acknowledged = set(run_git("rev-list", "--glob=refs/evogit/main/journal", cwd=copy).splitlines())
+    mine = run_git("for-each-ref", "--format=%(objectname)", f"refs/heads/evogit/main/{old}", cwd=copy).split()
+    assert "this one is" in evogit(copy, "sync")
+    new = (copy / ".git/evogit/host").read_text().strip()
+    assert new != old
+    after = dict(line.split("\t")[::-1] for line in run_git("ls-remote", str(origin), cwd=copy).splitlines())
+    assert all(after[line.split()[-1]] == line.split()[0] for line in there.splitlines()), "the other's are untouched"
+    found = run_git("for-each-ref", "--format=%(objectname)", f"refs/heads/evogit/main/{new}", cwd=copy).split()
+    assert found == mine, "its agents stand where they stood"
+    assert status(copy)["candidates"] == 15
+    copied = run_git("log", "--format=%B", f"refs/evogit/main/journal/{new}-0", cwd=copy)
+    lost = acknowledged - set(run_git("rev-list", "--glob=refs/evogit/main/journal", cwd=copy).splitlines())
+    assert all(oid in copied for oid in lost if "EvoGit-Run" not in run_git("log", "-1", "--format=%B", oid, cwd=copy))
+    for at in (one, copy, one):
+        sync(at)
+    assert status(one)["candidates"] == 15
+    assert status(one)["best"] == status(copy)["best"]
+    assert {row["host"] for row in status(one)["hosts"]} == {old, new}
+    for at in (one, copy):
+        assert "clean" in evogit(at, "fsck")
 
 
 def test_a_parent_may_come_after_its_children() -> None:

@@ -1,0 +1,66 @@
+"""Exchanges with a remote while agents work: in a thread of their own, with longer waits while nobody answers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from evogit.errors import StoreError, Unreachable
+from evogit.evolution.colony import Colony
+from evogit.evolution.syncing import Exchanged, settle, trade
+from evogit.store.remote import Remote
+from evogit.values import Oid
+
+LONGEST = 600.0  # seconds between two tries at a remote that does not answer
+
+
+class Ferry:
+    """Goes to and fro between this repository and one remote.
+
+    `every` is in seconds. Waits differ by a tenth either way, so that hosts started together do not come together.
+    """
+
+    def __init__(self, colony: Colony, remote: Remote, every: float) -> None:
+        self._colony, self._remote, self._every = colony, remote, every
+        self._pushed: dict[str, Oid] = {}
+        self._rng = random.Random(colony.session.host)
+        self._failures = 0
+        self._said: set[str] = set()
+        self._under_way: asyncio.Future[Exchanged] | None = None
+
+    async def ply(self) -> None:
+        """Exchange again and again."""
+        while True:
+            wait = min(self._every * 2.0**self._failures, max(self._every, LONGEST))
+            await asyncio.sleep(wait * self._rng.uniform(0.9, 1.1))
+            await self.cross()
+
+    async def cross(self) -> None:
+        """Exchange once. An unreachable remote is a notice; whatever is here goes with the next crossing."""
+        session, books = self._colony.session, self._colony.books
+        if self._under_way is not None:
+            await asyncio.wait([self._under_way])  # of a crossing that was cancelled; what it pushed may be old
+        work = asyncio.to_thread(trade, session.repository, session.plan.run, self._remote, self._pushed)
+        self._under_way = asyncio.ensure_future(work)
+        try:
+            # Whoever is cancelled here does not end an exchange half way.
+            done = await asyncio.shield(self._under_way)
+        except (Unreachable, StoreError) as error:
+            self._failures += 1
+            if self._failures == 1:
+                books.notify(f"{error}. The agents go on; what they find is exchanged once {self._remote.name} answers")
+            return
+        if self._failures:
+            books.notify(f"{self._remote.name} answers again: what was found meanwhile is exchanged")
+            self._failures = 0
+        for complaint in done.complaints:
+            if complaint not in self._said:
+                self._said.add(complaint)
+                books.notify(complaint)
+        if done.copied:
+            self._colony.stop("copied")
+
+    def moor(self) -> list[str]:
+        """Move the branches of others to where their journals, as folded here, say. What could not be moved."""
+        session = self._colony.session
+        return settle(session.objects, session.plan.run, self._colony.population, session.host)
