@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evogit.cli.place import Directory, Place, RunName, here, trust
+from evogit.cli.sync import first_exchange
 
 if TYPE_CHECKING:
     from evogit.catalog import Agent, Task
@@ -317,29 +318,6 @@ def _check_sandbox(chosen: Sandbox, plan: Plan, *, waived: bool) -> None:
             "Type: evogit doctor; or accept the risk: evogit run --no-sandbox"
         )
     print(f"warning: sandbox {chosen.name!r}: {chosen.explain}. Type: evogit doctor", file=sys.stderr)
-
-
-def first_exchange(place: Place) -> Remote | None:
-    """The remote to exchange with, if one is configured, after an exchange before anything is begun."""
-    from evogit.errors import Unreachable
-    from evogit.evolution.syncing import exchange
-    from evogit.store.remote import Remote
-
-    name = place.config.sync.remote
-    if name is None:
-        return None
-    if place.config.run.deterministic:
-        print("warning: --deterministic exchanges nothing: type evogit sync afterwards", file=sys.stderr)
-        return None
-    remote = Remote(place.repository, name)
-    try:
-        done = exchange(place.repository, place.run, remote)
-    except Unreachable as error:
-        print(f"warning: {error}. Going on without; it is tried again", file=sys.stderr)
-    else:
-        for line in (*done.notes, *done.complaints):
-            print(f"warning: {line}", file=sys.stderr)
-    return remote
 
 
 async def _evolve(

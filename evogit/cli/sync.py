@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evogit.cli.place import Directory, Json, RunName, here, print_json
+from evogit.cli.place import Directory, Json, Place, RunName, here, print_json
+
+if TYPE_CHECKING:
+    from evogit.store.remote import Remote
 
 
 def sync(
@@ -39,3 +42,26 @@ def sync(
         for complaint in done.complaints:
             print(f"warning: {complaint}", file=sys.stderr)
     return 1 if done.complaints else 0
+
+
+def first_exchange(place: Place) -> Remote | None:
+    """The remote to exchange with, if one is configured, after an exchange before anything is begun."""
+    from evogit.errors import Unreachable
+    from evogit.evolution.syncing import exchange
+    from evogit.store.remote import Remote
+
+    name = place.config.sync.remote
+    if name is None:
+        return None
+    if place.config.run.deterministic:
+        print("warning: --deterministic exchanges nothing: type evogit sync afterwards", file=sys.stderr)
+        return None
+    remote = Remote(place.repository, name)
+    try:
+        done = exchange(place.repository, place.run, remote)
+    except Unreachable as error:
+        print(f"warning: {error}. Going on without; it is tried again", file=sys.stderr)
+    else:
+        for line in (*done.notes, *done.complaints):
+            print(f"warning: {line}", file=sys.stderr)
+    return remote
