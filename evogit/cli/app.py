@@ -20,6 +20,7 @@ from evogit.cli import (
     found,
     graph,
     guide,
+    join,
     land,
     leave,
     log,
@@ -70,6 +71,8 @@ app.command("init")(found.init)
 app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("sync")(sync.sync)
+app.command("join")(join.join)
+app.command("bundle")(join.bundle)
 app.command("log")(log.log)
 app.command("show")(show.show)
 app.command("diff")(show.diff)

@@ -14,13 +14,14 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import git
 
 from evogit.errors import Unreachable, UsageError
 from evogit.store import refs
 from evogit.store.objects import Objects
-from evogit.store.repository import Repository
+from evogit.store.repository import Repository, check_blank
 from evogit.values import Oid
 
 ALWAYS = (
@@ -160,6 +161,27 @@ class Remote:
                     os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
         return process.returncode, _text(output), _text(errors)
+
+
+def clone(address: str, folder: Path, deadline: float = 600.0) -> None:
+    """Clone the default branch of `address` into `folder`, without tags.
+
+    Raises:
+        StoreError: something is in `folder`.
+        Unreachable: no answer, or none in time.
+        UsageError: a password stands in the address.
+    """
+    check_blank(folder)
+    if ":" in address.partition("://")[2].partition("/")[0].rpartition("@")[0]:
+        raise UsageError("a password in an address stands in the process list; use a credential helper or SSH")
+    variables = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "LANGUAGE": "C"}
+    if not {"GIT_SSH", "GIT_SSH_COMMAND"} & os.environ.keys():
+        variables["GIT_SSH_COMMAND"] = "ssh -oBatchMode=yes -oConnectTimeout=20"
+    words = ["clone", "--quiet", "--no-tags", "--single-branch", "--no-recurse-submodules", "--", address, str(folder)]
+    try:
+        git.Git().execute(["git", *ALWAYS, *words], env=variables, kill_after_timeout=deadline)
+    except git.CommandError as error:
+        raise Unreachable(f"cannot clone {_reason(address)}: {_reason(str(error.stderr))}") from error
 
 
 def _text(data: bytes | str | None) -> str:

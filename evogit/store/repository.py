@@ -107,8 +107,7 @@ def create(
     Raises:
         StoreError: the folder exists and is not empty, or cannot be written.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise StoreError(f"{folder}: exists and is not empty. Choose another folder")
+    check_blank(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, (data, executable) in files.items():
@@ -133,6 +132,34 @@ def create(
         with made.git.custom_environment(**environment):
             made.git.commit("--quiet", "--no-verify", "--no-gpg-sign", "-m", message)
     return find(folder)
+
+
+def blank(folder: Path) -> Repository:
+    """A new repository in `folder` without a commit.
+
+    Raises:
+        StoreError: the folder exists and is not empty, or cannot be written.
+    """
+    check_blank(folder)
+    try:
+        git.Repo.init(folder, initial_branch="main").close()
+    except (OSError, git.CommandError) as error:
+        raise StoreError(f"{folder}: no repository can be made there") from error
+    return find(folder)
+
+
+def check_blank(folder: Path) -> None:
+    """Raises `StoreError` if a repository cannot be made in `folder` because something is there."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise StoreError(f"{folder}: exists and is not empty. Choose another folder")
+
+
+def check_out(repository: Repository, commit: Oid) -> None:
+    """Put a repository that has no commit on its branch yet on `commit`; any other is left alone."""
+    with git.Repo(repository.git_dir if repository.root is None else repository.root) as opened:
+        if repository.root is not None and not opened.head.is_valid():
+            opened.git.update_ref("HEAD", commit)
+            opened.git.reset("--hard", "--quiet", commit)
 
 
 class RunLock:
