@@ -122,7 +122,7 @@ def nothing_left() -> Iterator[None]:
 ATTACKS = {
     "endless output": (
         "import os\ndef answer():\n    while True:\n        os.write(1, b'x' * 4096)\n",
-        {"output", "timeout", "failed", "memory"},
+        {"output", "timeout", "failed", "memory", "crashed"},
     ),
     "memory hog": ("def answer():\n    return len([bytes(1 << 20) for _ in range(4000)])\n", {"memory", "failed"}),
     "deep recursion": ("def answer():\n    return answer()\n", {"failed"}),

@@ -46,10 +46,10 @@ def test_every_candidate_of_offline_agents_is_made_again(tmp_path: Path) -> None
     definition = at / ".evogit/tasks/fit/task.toml"
     definition.write_text(definition.read_text().replace('"program.py"', '"program.py", "k.json"'))
     run_git("commit", "-qam", "more", cwd=at)
-    evogit(at, "run", "-q", "--candidates", "120", "--seed", "3")
+    evogit(at, "run", "-q", "--candidates", "120", "--seed", "3", "--deterministic")
     # Resumed with another seed, and with another vocabulary that changes no score: both are on record.
     definition.write_text(definition.read_text().replace("[3, 7]", "[2, 9]"))
-    evogit(at, "run", "-q", "--candidates", "80", "--seed", "4")
+    evogit(at, "run", "-q", "--candidates", "80", "--seed", "4", "--deterministic")
     entries = born(at)
     operators = {str(entry.data["operator"]) for entry in entries}
     assert {"merge", "perturb"} <= operators
@@ -81,7 +81,7 @@ def test_a_record_that_was_tampered_with_comes_out_different(tmp_path: Path) -> 
         entry.evidence,
         [commit],
         Identity("m", "m@example.com", 1),
-        message.replace(f'"sequence": {entry.sequence}', '"sequence": 0'),
+        message.replace(f'"sequence": {entry.sequence}', '"sequence": 0').replace(entry.writer, "liar-0"),
     )
     keep = objects.flush()
     assert keep is not None
