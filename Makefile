@@ -19,7 +19,8 @@ demo: $(RUNTIME) ## watch a population evolve a bin-packing heuristic (about two
 	$(BIN)/evogit demo
 
 test: $(DEV) ## run the tests
-	$(PYTHON) -m pytest -n $(WORKERS) --dist worksteal
+	$(PYTHON) -m pytest -n $(WORKERS) --dist worksteal --ignore tests/functional/test_ray.py
+	$(PYTHON) -m pytest tests/functional/test_ray.py # alone: on a machine that is busy Ray gives its workers up
 
 check: lint types test ## everything that must be green before a commit
 
