@@ -16,7 +16,6 @@ from pathlib import Path
 
 from benchmarks.__main__ import make_repository, make_task
 from evogit.catalog import load_agent
-from evogit.config import ModelTable
 from evogit.evaluation import sandbox
 from evogit.evaluation.evaluator import Evaluator
 from evogit.evaluation.sandbox import Sandbox
@@ -26,6 +25,7 @@ from evogit.evolution.engine import Engine
 from evogit.evolution.session import Plan
 from evogit.models.desk import Desk
 from evogit.models.openai import connect
+from evogit.tables import ModelTable
 from evogit.variation.making import Workshop
 
 ROOT = Path(__file__).parents[1]

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from evogit.config import Config, SyncTable
+    from evogit.config import Config
     from evogit.evolution.findings import Trust
     from evogit.evolution.population import Population
     from evogit.store.objects import Objects
     from evogit.store.repository import Repository
+    from evogit.tables import SyncTable
 
 Directory = Annotated[
     Path | None, typer.Option("-C", metavar="DIR", help="Work as if started in DIR.", show_default=False)

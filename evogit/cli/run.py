@@ -17,7 +17,6 @@ from evogit.cli.sync import first_exchange
 
 if TYPE_CHECKING:
     from evogit.catalog import Agent, Task
-    from evogit.config import ModelTable
     from evogit.evaluation.broker import Forward
     from evogit.evaluation.sandbox import Sandbox
     from evogit.evolution.engine import Engine
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from evogit.evolution.session import Plan, Session
     from evogit.models.chat import Ask, Reply
     from evogit.store.remote import Remote
+    from evogit.tables import ModelTable
     from evogit.variation.making import Workshop
 
 
@@ -156,8 +156,12 @@ def evolve(
                 finished = asyncio.run(_evolve(place, session, chosen, listen, remote))
             if finished.reason != "copied" or remote is None:
                 break
-            # Another copy of this repository is at work under this host's name: go on under another.
+            # Another copy of this repository is at work under this host's name: go on under another. That cannot be
+            # had while a process beside this one writes too: then go on without exchanges, and nothing is lost.
+            host = place.repository.host()
             first_exchange(place)
+            if place.repository.host() == host:
+                remote = None
             plan = replace(plan, budget=plan.budget.less(finished.candidates, finished.seconds))
         listen(finished)
     if finished.reason == "models":

@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from evogit.config import ModelTable
 from evogit.errors import ModelError
 from evogit.models import answers
 from evogit.models.chat import Ask, Message
 from evogit.models.openai import CHECK, FORMS, OpenAIChat, connect
 from evogit.models.wire import OPENAI
+from evogit.tables import ModelTable
 
 QUESTION = Ask((Message("user", "Count from 1 to 40, separated by spaces. Write only the numbers."),), max_tokens=200)
 WORDS = ("amber", "basalt", "cobalt")

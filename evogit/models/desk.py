@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from evogit.config import ModelTable
 from evogit.errors import ModelError
 from evogit.models.chat import Ask, Chat, Reply
 from evogit.models.pricing import cost, estimate_tokens
+from evogit.tables import ModelTable
 from evogit.values import Call
 
 GIVE_UP = 10

@@ -17,11 +17,11 @@ import urllib.request
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from evogit.config import ModelTable
 from evogit.errors import ModelError
 from evogit.models import answers, wire
 from evogit.models.chat import Ask, Reply, Usage
 from evogit.models.pricing import estimate_tokens
+from evogit.tables import ModelTable
 
 if TYPE_CHECKING:  # half a second, which `evogit --help` need not wait for
     import openai

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from evogit.config import ModelTable
+from evogit.tables import ModelTable
 
 CHARACTERS_A_TOKEN = 3.5
 """English prose has about 4 in the byte-pair vocabularies of today's models, code 3 to 3.5; too many is safer here."""

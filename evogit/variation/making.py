@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evogit.catalog import Agent
-from evogit.config import ModelTable
 from evogit.errors import DefinitionError
 from evogit.models.desk import Desk
+from evogit.tables import ModelTable
 from evogit.variation.command import Command, program_of
 from evogit.variation.cross import Cross
 from evogit.variation.lines import Lines

@@ -13,9 +13,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from evogit.config import ModelTable
 from evogit.definitions import Seconds, Source, Strings, Table, validate
 from evogit.errors import VariationError
+from evogit.tables import ModelTable
 from evogit.values import Changes, Reason
 from evogit.variation import confinement, paths, throwaway
 from evogit.variation.request import Retired

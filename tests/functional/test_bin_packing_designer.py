@@ -181,11 +181,11 @@ def test_what_a_designer_s_solver_does_is_counted(tmp_path: Path) -> None:
     import asyncio
 
     from evogit import catalog
-    from evogit.config import ModelTable
     from evogit.evaluation import sandbox
     from evogit.evaluation.evaluator import Evaluator
     from evogit.evaluation.trying import Trees
     from evogit.models.openai import connect
+    from evogit.tables import ModelTable
     from evogit.values import Evaluation
 
     task, trees, chosen = catalog.load_task("bin-packing-designer", None), Trees(), sandbox.choose()

@@ -22,7 +22,6 @@ import psutil
 import pytest
 
 from evogit.catalog import Task, load_task_folder
-from evogit.config import ModelTable
 from evogit.errors import DefinitionError, EvaluationError, ModelError, SandboxError
 from evogit.evaluation import sandbox
 from evogit.evaluation.broker import CONNECTIONS, Allowance, Endpoint, Forward
@@ -33,6 +32,7 @@ from evogit.models.chat import Ask, Message, Reply, Usage
 from evogit.models.openai import connect
 from evogit.store import repository
 from evogit.store.objects import FILE, Objects
+from evogit.tables import ModelTable
 from evogit.taskfile import task_files, task_from_files
 from evogit.values import Evaluation
 from tests.chatserver import ChatServer

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evogit.config import ModelTable
 from evogit.errors import ModelError
 from evogit.models.chat import Ask, Message, Reply
 from evogit.models.checking import Finding, check
 from evogit.models.openai import OpenAIChat, connect
+from evogit.tables import ModelTable
 from tests.chatserver import Answer, ChatServer
 
 KEY = "sk-planted-7c1e0f55aa"

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from evogit.catalog import list_agents
-from evogit.config import ModelTable
 from evogit.definitions import Source
 from evogit.errors import DefinitionError, VariationError
+from evogit.tables import ModelTable
 from evogit.variation import confinement
 from evogit.variation.command import program_of
 from evogit.variation.program import Outcome, amount, read_program, work

@@ -16,6 +16,7 @@ FLOORS = (
     {"values"},
     {"toml", "globs", "needs"},
     {"definitions"},
+    {"tables"},
     {"task", "config"},
     {"taskfile"},
     {"catalog"},

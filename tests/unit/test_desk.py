@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from evogit.config import ModelTable
 from evogit.errors import ModelError
 from evogit.evolution.budget import Budget, Meter
 from evogit.models.chat import Ask, Message, Reply
 from evogit.models.desk import GIVE_UP, LONGEST_REST, Desk, OutOfMoney, Resting, Unanswered
 from evogit.models.pricing import estimate_tokens
 from evogit.models.scripted import Scripted
+from evogit.tables import ModelTable
 
 HELLO = Ask((Message("user", "hello"),), max_tokens=10)
 

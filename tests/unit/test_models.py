@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evogit.config import ModelTable
 from evogit.errors import ModelError
 from evogit.models import answers
 from evogit.models.chat import Ask, Chat, Message
@@ -22,6 +21,7 @@ from evogit.models.openai import connect
 from evogit.models.pricing import cost, estimate_tokens
 from evogit.models.scripted import Scripted
 from evogit.models.wire import Unacceptable, proxy_for, reason
+from evogit.tables import ModelTable
 
 HELLO = Ask((Message("user", "hello world!"),))
 JSON = st.recursive(
