@@ -14,20 +14,18 @@ from collections.abc import Callable, Sequence
 
 from evogit.errors import VariationError
 from evogit.values import Proposal
-from evogit.variation import crossing
-from evogit.variation.growing import Grower, atomic, naked, spell
+from evogit.variation import crossing, statements
+from evogit.variation.growing import atomic, naked, spell
 from evogit.variation.request import Request
 from evogit.variation.simplifying import simplified
 from evogit.variation.source import Block, Place, Source, parse, valid
+from evogit.variation.statements import Edit, grower_for
 
 TRIES = 8
 
 _ARITHMETIC = ("+", "-", "*", "/")
 _COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 _SWAPPED = {"and": "or", "or": "and", "&": "|", "|": "&"}
-
-Edit = tuple[int, str, bytes]
-"""Offset of the change, what it does in words, the new file."""
 
 
 class Syntax:
@@ -141,10 +139,6 @@ def _put(source: Source, place: Place, text: str, verb: str) -> Edit:
     return place.start, _words(verb, source.text(place), text), source.replaced(place, text)
 
 
-def _grower(source: Source, place_function: str, request: Request) -> Grower:
-    return Grower(request.vocabulary, source.names.get(place_function, ()), request.rng)
-
-
 def _perturb(source: Source, request: Request) -> Edit:
     rng = request.rng
     numbers = [p for p in source.places if _number(p.node) is not None]
@@ -168,13 +162,13 @@ def _number(node: ast.expr) -> int | float | None:
 
 def _replace(source: Source, request: Request) -> Edit:
     place = _pick(source, request.rng)
-    grower = _grower(source, place.function, request)
+    grower = grower_for(source, place.function, request)
     return _put(source, place, grower.grow(request.rng.choice((0, 1, 1, 2))), "replace")
 
 
 def _wrap(source: Source, request: Request) -> Edit:
     place = _pick(source, request.rng)
-    grower = _grower(source, place.function, request)
+    grower = grower_for(source, place.function, request)
     return _put(source, place, grower.fill(grower.template(), 0, source.text(place)), "wrap")
 
 
@@ -184,7 +178,7 @@ def _grow(source: Source, request: Request) -> Edit:
     if not tops:
         raise VariationError("no whole expression")
     place = request.rng.choice(tops)
-    term = _grower(source, place.function, request).grow(request.rng.choice((1, 2)))
+    term = grower_for(source, place.function, request).grow(request.rng.choice((1, 2)))
     text = f"{atomic(source.text(place))} {request.rng.choice(_ARITHMETIC)} {atomic(term)}"
     return _put(source, place, text, "grow")
 
@@ -286,7 +280,7 @@ def _simplify(source: Source, request: Request) -> Edit:
     dead = _dead_assignments(source)
     if dead:
         block, number = request.rng.choice(dead)
-        return _without(source, block, number, "simplify away")
+        return statements.without(source, block, number, "simplify away")
     place = _pick(source, request.rng, (ast.BinOp, ast.Call, ast.UnaryOp, ast.IfExp, ast.BoolOp))
     inner = _operands(place.node)
     if not inner:
@@ -306,85 +300,6 @@ def _dead_assignments(source: Source) -> list[tuple[Block, int]]:
     return found
 
 
-# Statements
-
-
-def _movable(block: Block) -> list[int]:
-    """Statements that may be moved or removed: no docstring, import, definition, scope declaration or return."""
-    fixed = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Global, ast.Nonlocal, ast.Return)
-    return [
-        n
-        for n, s in enumerate(block.statements)
-        if not isinstance(s, fixed) and not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
-    ]
-
-
-def _choose_block(source: Source, request: Request, least: int) -> tuple[Block, list[int]]:
-    found = [(block, movable) for block in source.blocks if len(movable := _movable(block)) >= least]
-    if not found:
-        raise VariationError("no such statements")
-    return request.rng.choice(found)
-
-
-def _spliced(source: Source, start: int, end: int, new: list[bytes]) -> bytes:
-    lines = source.lines()
-    if lines and not lines[-1].endswith((b"\n", b"\r")):
-        lines[-1] += b"\n"
-    return b"".join(lines[:start] + new + lines[end:])
-
-
-def _first(source: Source, line: int) -> str:
-    return source.lines()[line].strip().decode()
-
-
-def _without(source: Source, block: Block, number: int, verb: str) -> Edit:
-    start, end = block.lines[number]
-    return source.starts[start], f"{verb} {_first(source, start)}", _spliced(source, start, end, [])
-
-
-def _insert(source: Source, request: Request) -> Edit:
-    """A new assignment to a name of the function, or a new one, before one of its statements."""
-    rng = request.rng
-    block, movable = _choose_block(source, request, 1)
-    number = rng.choice(movable)
-    start, _ = block.lines[number]
-    names = source.names.get(block.function, ())
-    target = rng.choice([*names, f"t{len(names)}"]) if names else "t0"
-    grower = _grower(source, block.function, request)
-    line = source.lines()[start]
-    indent = line[: len(line) - len(line.lstrip())]
-    end = b"\r\n" if line.endswith(b"\r\n") else b"\n"
-    statement = f"{target} = {naked(grower.grow(2))}"
-    return (
-        source.starts[start],
-        f"insert {statement}",
-        _spliced(source, start, start, [indent + statement.encode() + end]),
-    )
-
-
-def _delete(source: Source, request: Request) -> Edit:
-    block, movable = _choose_block(source, request, 2)
-    return _without(source, block, request.rng.choice(movable), "delete")
-
-
-def _duplicate(source: Source, request: Request) -> Edit:
-    block, movable = _choose_block(source, request, 1)
-    start, end = block.lines[request.rng.choice(movable)]
-    at = block.lines[request.rng.choice(movable)][0]
-    copy = [line if line.endswith((b"\n", b"\r")) else line + b"\n" for line in source.lines()[start:end]]
-    return source.starts[at], f"duplicate {_first(source, start)}", _spliced(source, at, at, copy)
-
-
-def _reorder(source: Source, request: Request) -> Edit:
-    """Swap two statements of one body."""
-    block, movable = _choose_block(source, request, 2)
-    a, b = sorted(request.rng.sample(movable, 2))
-    (first, first_end), (second, second_end) = block.lines[a], block.lines[b]
-    lines = [line if line.endswith((b"\n", b"\r")) else line + b"\n" for line in source.lines()]
-    new = lines[second:second_end] + lines[first_end:second] + lines[first:first_end]
-    return source.starts[first], f"swap with {_first(source, second)}", _spliced(source, first, second_end, new)
-
-
 _EDITS: dict[str, Callable[[Source, Request], Edit]] = {
     "perturb": _perturb,
     "replace": _replace,
@@ -395,9 +310,9 @@ _EDITS: dict[str, Callable[[Source, Request], Edit]] = {
     "grow": _grow,
     "ingredient": _ingredient,
     "operator": _operator,
-    "insert": _insert,
-    "delete": _delete,
-    "duplicate": _duplicate,
-    "reorder": _reorder,
+    "insert": statements.insert,
+    "delete": statements.delete,
+    "duplicate": statements.duplicate,
+    "reorder": statements.reorder,
     "simplify": _simplify,
 }
