@@ -19,7 +19,7 @@ from evogit.store.remote import Remote
 from evogit.store.repository import Repository, RunLock
 from evogit.values import Oid
 
-POINTERS = ("entry", "because", "minimized_by")
+POINTERS = ("entry", "because")
 """Keys whose value is another entry's id."""
 
 

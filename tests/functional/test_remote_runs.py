@@ -71,6 +71,36 @@ def test_agents_go_on_while_the_remote_is_away(tmp_path: Path, origin: Path) -> 
     assert candidates(lines) <= set(run_git("rev-list", "--all", cwd=origin).split()), "caught up at the end"
 
 
+def test_a_copy_that_is_noticed_in_the_middle_of_a_run(tmp_path: Path, origin: Path) -> None:  # noqa: F811
+    one, copy, away = clone(str(origin), tmp_path / "one"), tmp_path / "copy", tmp_path / "away.git"
+    evogit(one, "run", "--candidates", "5", "--quiet")
+    subprocess.run(["cp", "-r", str(one), str(copy)], check=True)
+    origin.rename(away)
+    options = ("--candidates", "150", "--jobs", "1", "--remote", "origin", "--sync-every", "300ms")
+    lines: list[list[dict[str, Any]]] = [[], []]
+    with begin(one, *options, "--seed", "1") as first, begin(copy, *options, "--seed", "2") as second:
+        for process, found in ((first, lines[0]), (second, lines[1])):
+            assert process.stdout is not None
+            found.append(json.loads(process.stdout.readline()))  # both have begun, and met nobody
+        away.rename(origin)
+        for process, found in ((first, lines[0]), (second, lines[1])):
+            assert process.stdout is not None
+            found += map(json.loads, process.stdout)
+    assert (first.returncode, second.returncode) == (0, 0)
+    for at in (one, copy, one):
+        evogit(at, "sync")
+    assert (
+        status(one)["candidates"] == status(copy)["candidates"] == 5 + len(candidates(lines[0]) | candidates(lines[1]))
+    )
+    assert status(one)["best"] == status(copy)["best"]
+    assert len(status(one)["hosts"]) == 2
+    told = candidates(lines[0]) | candidates(lines[1])
+    there = set(run_git("rev-list", "--all", cwd=origin).split())
+    assert told <= there
+    for at in (one, copy):
+        assert "clean" in evogit(at, "fsck")
+
+
 def test_one_lying_host_does_not_take_over(tmp_path: Path, origin: Path) -> None:  # noqa: F811
     honest, liar = clone(str(origin), tmp_path / "honest"), clone(str(origin), tmp_path / "liar")
     evogit(honest, "run", "--candidates", "5", "--quiet", "--remote", "origin")
