@@ -47,7 +47,7 @@ def run(arguments: list[str]) -> int:
         # The reader of a pipe has gone: nothing is wrong. Python must not try to flush to it at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except BaseExceptionGroup as group:
+    except BaseExceptionGroup as group:  # task groups wrap what ended them, Ctrl-C too
         return _group(group)
     except Exception:  # noqa: BLE001  # the boundary: whatever is left is a bug of ours
         return _bug(traceback.format_exc())

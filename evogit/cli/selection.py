@@ -88,8 +88,8 @@ def commit(place: Place, history: History, revision: str) -> int:
     from evogit.errors import UsageError
 
     words = {"best": history.best, "base": history.base}
-    if words.get(revision) is not None:
-        return int(words[revision])  # type: ignore[arg-type]
+    if (number := words.get(revision)) is not None:
+        return number
     oid = place.objects().resolve(revision)
     if oid is None:
         raise UsageError(f"{revision}: no such commit here. Type: evogit log")

@@ -104,7 +104,7 @@ def describe_hosts(population: Population) -> list[dict[str, Any]]:
                 "candidates": seen.candidates,
                 "accepted": seen.accepted,
                 "best": {"score": best[0], "commit": best[1]} if best else None,
-                "believed": findings.trust.everybody or findings.trust.believes(name),
+                "believed": findings.trust.believes(name),
                 "refuted": findings.caught.get(name, 0),
             }
         )

@@ -239,7 +239,7 @@ class Endpoint:
         session.fresh.discard(connection)
         try:
             reader, writer = await asyncio.open_connection(sock=connection, limit=wire.LINE)
-        except BaseException:
+        except BaseException:  # also when cancelled: nobody else holds the connection
             connection.close()
             raise
         with contextlib.suppress(ConnectionError):

@@ -101,7 +101,7 @@ class Evaluator:
         try:
             self._lay_out(self._pool)
             await self._serve()
-        except BaseException:
+        except BaseException:  # also when cancelled: `async with` calls no exit for an entry that failed
             await self.__aexit__()
             raise
         return self

@@ -82,7 +82,7 @@ class Findings:
     def confirmed(self, key: Key) -> bool:
         """Whether a host that is believed says so."""
         order = self._orders.get(key)
-        return order is not None and (self.trust.everybody or self.trust.believes(host_of(order[1])))
+        return order is not None and self.trust.believes(host_of(order[1]))
 
     def believed(self, key: Key) -> Evaluation | None:
         """What a believed host found, if one did."""
@@ -95,7 +95,7 @@ class Findings:
     def hear(self, key: Key, evaluation: Evaluation, order: Order) -> bool:
         """Take in an evaluation; whether what counts has changed, of this tree or (with a host caught) of others."""
         host = host_of(order[1])
-        if self.trust.everybody or self.trust.believes(host):
+        if self.trust.believes(host):
             held = self.results.get(key)
             if held is not None and self.confirmed(key) and _rank(held, self._orders[key]) <= _rank(evaluation, order):
                 return False

@@ -160,7 +160,7 @@ class ClusterEvaluator:
                     refusals[0] if refusals else f"no node at {self._cluster.address} has room for {need}"
                 )
             self._watching = asyncio.create_task(self._watch())
-        except BaseException as error:
+        except BaseException as error:  # also when cancelled: `async with` calls no exit for an entry that failed
             await self.__aexit__()
             if isinstance(error, Lost):
                 raise EvaluationError(f"the cluster at {self._cluster.address} went away: {error}") from error
@@ -209,7 +209,7 @@ class ClusterEvaluator:
             if worker is not None:
                 worker.kill()
             return self._pass_over(node, str(error))
-        except BaseException:
+        except BaseException:  # also when cancelled: a worker that nobody knows would hold its node for ever
             if worker is not None:
                 worker.kill()
             raise
@@ -316,7 +316,7 @@ class ClusterEvaluator:
             self.tally.bytes += cargo.size
             try:
                 reply = await self._call(member, cargo, epoch, validation)
-            except BaseException:
+            except BaseException:  # also when cancelled: nobody knows what of it has arrived
                 member.manifest.failed(cargo)
                 raise
             member.manifest.arrived(cargo)

@@ -75,7 +75,7 @@ class RayCluster:
             except TimeoutError:
                 worker.kill()
                 room //= 2  # somebody else uses a part of the node
-            except BaseException:
+            except BaseException:  # also when cancelled: it would hold its node for ever
                 worker.kill()
                 raise
         raise Lost("others use all of it")
