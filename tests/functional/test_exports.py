@@ -394,7 +394,7 @@ def test_the_newest_of_a_long_plain_history_is_shown_in_full(repo: Path) -> None
 def test_a_run_is_exported_with_its_facts(repo: Path) -> None:
     for words in (
         ["init", "--goal", "Answer 42", "--command", "python bench.py", "--evolve", "src/*.py"],
-        ["run", "--candidates", "15", "--agents", "tinker:3", "--seed", "1", "-q"],
+        ["run", "--candidates", "15", "--agents", "tinker:3", "--seed", "1", "--deterministic", "-q"],
     ):
         done = evogit(*words, at=repo)
         assert done.returncode == 0, done.stderr

@@ -43,7 +43,7 @@ def test_what_is_no_condition_is_refused(text: str) -> None:
 def test_the_log_keeps_what_matches(repo: Path) -> None:
     for words in (
         ["init", "--goal", "Answer 42", "--command", "python bench.py", "--evolve", "src/*.py"],
-        ["run", "--candidates", "15", "--agents", "tinker:3", "--seed", "1", "-q"],
+        ["run", "--candidates", "15", "--agents", "tinker:3", "--seed", "1", "--deterministic", "-q"],
     ):
         assert evogit(*words, at=repo).returncode == 0
     rows = [json.loads(line) for line in evogit("log", "--json", "-n", "99", at=repo).stdout.splitlines()]
