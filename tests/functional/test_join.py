@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.conftest import run_git
 from tests.functional.test_engine import evogit, status
-from tests.functional.test_sync import clone, origin  # noqa: F401
+from tests.functional.test_sync import champion, clone, origin  # noqa: F401
 
 
 def test_join_a_remote_and_go_on(tmp_path: Path, origin: Path) -> None:  # noqa: F811
@@ -20,7 +20,7 @@ def test_join_a_remote_and_go_on(tmp_path: Path, origin: Path) -> None:  # noqa:
     two = tmp_path / "two"
     assert (found["run"], found["candidates"], found["hosts"]) == ("main", 20, 1)
     assert 'agents = "tinker:3"' in (two / ".evogit/config.toml").read_text()
-    assert status(two)["best"] == status(one)["best"]
+    assert champion(two) == champion(one)
     evogit(two, "run", "--candidates", "10", "--quiet")
     evogit(one, "sync")
     assert status(one)["candidates"] == status(two)["candidates"] == 30
@@ -39,7 +39,7 @@ def test_a_run_travels_in_files_without_a_network(tmp_path: Path, origin: Path) 
     evogit(tmp_path, "join", "first.bundle", "two")
     two = tmp_path / "two"
     assert "tinker:4" in (two / ".evogit/config.toml").read_text(), "what is committed is left as it is"
-    assert status(two)["best"] == status(one)["best"]
+    assert champion(two) == champion(one)
     base = run_git("rev-parse", "HEAD", cwd=one)
     assert run_git("rev-parse", "HEAD", cwd=two) == base
     evogit(two, "run", "--candidates", "10", "--quiet")
@@ -47,7 +47,7 @@ def test_a_run_travels_in_files_without_a_network(tmp_path: Path, origin: Path) 
     assert (tmp_path / "back.bundle").stat().st_size < (tmp_path / "first.bundle").stat().st_size
     assert "taken in" in evogit(one, "join", str(tmp_path / "back.bundle"))
     assert status(one)["candidates"] == status(two)["candidates"] == 25
-    assert status(one)["best"] == status(two)["best"]
+    assert champion(one) == champion(two)
     assert "clean" in evogit(one, "fsck")
     assert json.loads(evogit(one, "join", str(tmp_path / "back.bundle"), "--json"))["entries"] == 0
     (tmp_path / "bad.bundle").write_text("no bundle")
