@@ -145,9 +145,10 @@ def watch(process: psutil.Process) -> dict[str, str]:
             seen["itself"] = " ".join(own)
             for child in process.children(recursive=True):
                 with contextlib.suppress(psutil.Error):
-                    said = [*child.cmdline(), *(f"{name}={value}" for name, value in child.environ().items())]
-                    if child.cmdline() != own:
-                        seen[f"{child.pid} {child.name()}"] = " ".join(said)
+                    arguments = child.cmdline()
+                    if arguments != own:  # read first: whoever has other arguments has another environment by now
+                        environment = [f"{name}={value}" for name, value in child.environ().items()]
+                        seen[f"{child.pid} {child.name()}"] = " ".join([*arguments, *environment])
         with contextlib.suppress(psutil.TimeoutExpired):
             process.wait(0.02)
             break
