@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from evogit.evolution.session import read_population
+from evogit.store.repository import find
+from tests.agreement import essence
 from tests.conftest import run_git
 from tests.functional.test_engine import evogit, status
 from tests.functional.test_sync import champion, clone, origin  # noqa: F401
+from tests.servers import KINDS, Missing, Server, serving
 
 
 def begin(at: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -33,43 +42,79 @@ def candidates(events: list[dict[str, Any]]) -> set[str]:
     return {event["commit"] for event in events if event["event"] == "candidate"}
 
 
-def test_two_hosts_at_once(tmp_path: Path, origin: Path) -> None:  # noqa: F811
-    one, other = clone(str(origin), tmp_path / "one"), clone(str(origin), tmp_path / "other")
+@pytest.fixture
+def served(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    origin: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Server]:
+    """`origin` behind a real server of the kind that the test asks for."""
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(serving(request.param, origin, tmp_path / "server"))
+        except Missing as missing:
+            pytest.skip(str(missing))
+        for name, value in server.variables.items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+def folded(at: Path) -> dict[str, object]:
+    return essence(read_population(find(at).objects(), "main"))
+
+
+@pytest.mark.parametrize("served", KINDS, indirect=True)
+def test_hosts_at_once_over_any_server(tmp_path: Path, origin: Path, served: Server) -> None:  # noqa: F811
+    one, other = clone(served.address, tmp_path / "one"), tmp_path / "other"
     evogit(one, "run", "--candidates", "2", "--quiet", "--remote", "origin")
-    running = [
-        begin(at, "--candidates", "120", "--jobs", "1", "--remote", "origin", "--sync-every", "300ms", "--seed", seed)
-        for at, seed in ((one, "1"), (other, "2"))
-    ]
-    said = [finish(process) for process in running]
-    for at in (one, other):
-        evogit(at, "sync")
+    evogit(tmp_path, "join", served.address, str(other))
+    options = ("--candidates", "40", "--jobs", "1", "--remote", "origin", "--sync-every", "300ms", "--seed")
+    with begin(one, *options, "1") as first, begin(other, *options, "2") as second:
+        said = [finish(process) for process in (first, second)]
     evogit(one, "sync")
-    first, second = status(one), status(other)
+    evogit(other, "sync")
+    mine, others = folded(one), folded(other)
+    for field, found in mine.items():
+        assert found == others[field], field
     assert champion(one) == champion(other)
-    for key in ("candidates", "rejected", "accepted"):
-        assert first[key] == second[key], key
-    assert first["candidates"] == 242
-    assert [row["candidates"] for row in first["hosts"]] == [row["candidates"] for row in second["hosts"]]
+    acknowledged = candidates(said[0]) | candidates(said[1])
+    assert sum(row["candidates"] for row in status(other)["hosts"]) == 82
     there = run_git("rev-list", "--all", cwd=origin).split()
-    assert (candidates(said[0]) | candidates(said[1])) <= set(there), "acknowledged, so it is at the remote"
+    assert acknowledged <= set(there), "acknowledged, so it is at the remote"
     for at in (one, other):
         assert "clean" in evogit(at, "fsck")
 
 
-def test_agents_go_on_while_the_remote_is_away(tmp_path: Path, origin: Path) -> None:  # noqa: F811
-    one = clone(str(origin), tmp_path / "one")
-    away = tmp_path / "away.git"
-    origin.rename(away)
-    lines = []
-    with begin(one, "--candidates", "60", "--jobs", "1", "--remote", "origin", "--sync-every", "200ms") as process:
+@pytest.mark.parametrize("served", ["path", "ssh"], indirect=True)
+def test_a_server_that_vanishes_is_caught_up_with(tmp_path: Path, origin: Path, served: Server) -> None:  # noqa: F811
+    one, other = clone(served.address, tmp_path / "one"), clone(served.address, tmp_path / "other")
+    lines: list[dict[str, Any]] = []
+    with begin(one, "--seconds", "150s", "--jobs", "1", "--remote", "origin", "--sync-every", "200ms") as process:
+
+        def wait_for(event: str, text: str) -> None:
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(json.loads(line))
+                if lines[-1]["event"] == event and text in lines[-1].get("text", text):
+                    return
+            pytest.fail(f"the run ended before {event} {text}: {lines[-1]}")
+
+        wait_for("candidate", "")
+        served.stop()
+        wait_for("notice", "The agents go on")
+        at_once = len(candidates(lines))
+        wait_for("candidate", "")
+        assert len(candidates(lines)) > at_once
+        served.start()
+        wait_for("notice", "answers again")
+        process.send_signal(signal.SIGINT)
         assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(json.loads(line))
-            if lines[-1]["event"] == "notice" and "The agents go on" in lines[-1]["text"] and away.exists():
-                away.rename(origin)
-    assert process.returncode == 0
-    assert len(candidates(lines)) == 60
-    assert candidates(lines) <= set(run_git("rev-list", "--all", cwd=origin).split()), "caught up at the end"
+        lines += map(json.loads, process.stdout)
+    assert process.returncode == 130
+    assert candidates(lines) <= set(run_git("rev-list", "--all", cwd=origin).split()), "caught up"
+    evogit(other, "sync")
+    assert folded(one) == folded(other)
 
 
 def test_a_copy_that_is_noticed_in_the_middle_of_a_run(tmp_path: Path, origin: Path) -> None:  # noqa: F811

@@ -1,12 +1,9 @@
-"""`evogit sync`: hosts that share a Git remote and nothing else come to the same record, over a path and over http."""
+"""`evogit sync`: hosts that share a Git remote and nothing else come to the same record."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-import threading
-from collections.abc import Iterator
-from http.server import CGIHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -27,58 +24,7 @@ def origin(tmp_path: Path) -> Path:
     (tmp_path / "seed").mkdir()
     seed = project(tmp_path / "seed")
     run_git("clone", "-q", "--bare", str(seed), str(tmp_path / "origin.git"), cwd=tmp_path)
-    run_git("config", "http.receivepack", "true", cwd=tmp_path / "origin.git")
     return tmp_path / "origin.git"
-
-
-@pytest.fixture
-def http(origin: Path) -> Iterator[str]:
-    """The remote behind the real git http-backend."""
-    backend = Path(run_git("--exec-path", cwd=origin)) / "git-http-backend"
-    if not backend.exists():
-        pytest.skip(f"no {backend} here")
-
-    class Backend(CGIHTTPRequestHandler):
-        have_fork = False
-
-        def handle_any(self) -> None:
-            path, _, query = self.path.partition("?")
-            length = int(self.headers.get("Content-Length") or 0)
-            body = self.rfile.read(length)
-            variables = {
-                "GIT_PROJECT_ROOT": str(origin.parent),
-                "GIT_HTTP_EXPORT_ALL": "1",
-                "PATH_INFO": path,
-                "QUERY_STRING": query,
-                "REQUEST_METHOD": self.command,
-                "CONTENT_TYPE": self.headers.get("Content-Type") or "",
-                "CONTENT_LENGTH": str(length),
-                "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding") or "",
-                "GIT_PROTOCOL": self.headers.get("Git-Protocol") or "",
-                "PATH": "/usr/bin:/bin",
-            }
-            done = subprocess.run([str(backend)], input=body, env=variables, capture_output=True, check=True)
-            head, _, rest = done.stdout.partition(b"\r\n\r\n")
-            fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
-            self.send_response(int(fields.pop("Status", "200").split()[0]))
-            for name, value in fields.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(rest)))
-            self.end_headers()
-            self.wfile.write(rest)
-
-        do_GET = do_POST = handle_any  # noqa: N815  # the base class wants these names
-
-        def log_message(self, format: str, *words: Any) -> None:  # as in the base class
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Backend)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/{origin.name}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def champion(at: Path) -> dict[str, Any]:
@@ -96,10 +42,8 @@ def sync(at: Path, code: int = 0) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("over", ["path", "http"])
-def test_hosts_that_met_agree(tmp_path: Path, origin: Path, over: str, request: pytest.FixtureRequest) -> None:
-    address = str(origin) if over == "path" else request.getfixturevalue("http")
-    one, other = clone(address, tmp_path / "one"), clone(address, tmp_path / "other")
+def test_hosts_that_met_agree(tmp_path: Path, origin: Path) -> None:
+    one, other = clone(str(origin), tmp_path / "one"), clone(str(origin), tmp_path / "other")
     users = run_git("for-each-ref", "refs/heads/main", "refs/remotes", cwd=one)
     evogit(one, "run", "--candidates", "30", "--seed", "1", "--quiet")
     assert sync(one)["pushed"]

@@ -13,6 +13,7 @@ from evogit.evolution.findings import Findings, Trust
 from evogit.evolution.population import Population, write_evaluation
 from evogit.store.journal import Clock, Entry
 from evogit.values import Direction, Evaluation
+from tests.agreement import essence
 
 HOSTS = 4
 
@@ -63,25 +64,6 @@ def interleaved(found: list[list[Entry]], rng: random.Random) -> list[Entry]:
     while any(left):
         mixed.append(rng.choice([entries for entries in left if entries]).pop(0))
     return mixed
-
-
-def essence(population: Population) -> dict[str, object]:
-    best, leader = population.best(), population.leader()
-    return {
-        "best": best and (best.commit, best.score, best.host, best.agent, best.order),
-        "leader": leader and (leader.commit, leader.score),
-        "results": population.results,
-        "makers": population.makers,
-        "base": population.base,
-        "digest": population.digest,
-        "seats": population.seats,
-        "hosts": population.hosts,
-        "rejected": population.rejected,
-        "failures": population.memory.failures,
-        "recent": population.memory.recent,
-        "patches": population.memory.patches,
-        "caught": population.findings.caught,
-    }
 
 
 @given(journals(), st.randoms(use_true_random=False), st.sampled_from([("*",), ("h0", "h1"), ("h0",)]))
