@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from evogit.catalog import Limits
-from evogit.errors import EvaluationError
+from evogit.errors import EvaluationError, SandboxError
 from evogit.evaluation.sandbox import Sandbox, interpreter, readable
 from evogit.needs import PATH
 
@@ -154,10 +154,12 @@ class ForkServer:
                 cwd="/",
                 start_new_session=True,
             )
-        except OSError as error:
+        except (OSError, SandboxError) as error:
             ours.close()
             if hatch:
                 hatch[0].close()
+            if isinstance(error, SandboxError):
+                raise
             raise EvaluationError(f"cannot start the sandbox {self._sandbox.name}: {error}") from error
         finally:
             theirs.close()

@@ -20,6 +20,7 @@ from tests.conftest import Git
 
 ROOT = Path(__file__).parents[2]
 WAIT = 120
+SECRET = "sk-that-never-leaves-the-host"
 
 EVALUATE = '''"""How far the numbers are from a far target; a number below zero takes as many seconds."""
 import json
@@ -52,6 +53,16 @@ class Nodes:
         assert self.process.stdout is not None
         print(word, file=self.process.stdin, flush=True)
         assert json.loads(self.process.stdout.readline()) == {"did": word}
+
+    def environments(self) -> list[str]:
+        """Of every process on all nodes."""
+        found = []
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            try:
+                found.append(repr(process.environ()) + repr(process.cmdline()))
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return found
 
     def evaluating(self) -> list[int]:
         """Fork servers and candidates on all nodes."""
@@ -106,7 +117,8 @@ def command(*arguments: str) -> list[str]:
 
 
 def environment(address: str) -> dict[str, str]:
-    return {**os.environ, "EVOGIT_ENGINE_KIND": "ray", "EVOGIT_ENGINE_ADDRESS": address}
+    engine = {"EVOGIT_ENGINE_KIND": "ray", "EVOGIT_ENGINE_ADDRESS": address}
+    return {**os.environ, **engine, "OPENAI_API_KEY": SECRET}
 
 
 def run(folder: Path, *arguments: str, address: str = "") -> tuple[list[dict[str, Any]], str]:
@@ -216,6 +228,9 @@ def test_nothing_runs_on_after_the_end(
     assert json.loads(line)["event"] == "started"
     time.sleep(2)  # the start is quick, its children are not
     assert nodes.evaluating()
+    environments = nodes.environments()
+    assert environments
+    assert not any(SECRET in text for text in environments)
     for number in signals:
         running.send_signal(number)
         time.sleep(1)

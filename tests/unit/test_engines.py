@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from evogit import __version__
 from evogit.catalog import Task, load_task_folder
 from evogit.errors import EvaluationError
 from evogit.evaluation.engines import cluster, placing
@@ -194,6 +196,13 @@ def test_a_candidate_under_which_workers_are_lost_again_and_again_has_crashed(ta
 def test_a_worker_of_another_version_refuses(task: Task) -> None:
     reply = asyncio.run(Station().open(Order("0.0.0", task, {}, "limits", 1)))
     assert "and this is 0.0.0" in reply["refused"]
+
+
+def test_a_node_without_the_sandbox_asked_for_refuses(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    reply = asyncio.run(Station().open(Order(__version__, task, {}, "bubblewrap", 1)))
+    assert "bubblewrap is not installed" in reply["refused"]
+    assert reply["refused"].startswith(socket.gethostname())
 
 
 def test_where_there_is_no_room_the_need_is_told(task: Task, store: Objects) -> None:
