@@ -187,7 +187,8 @@ def test_a_node_killed_in_the_middle(tmp_path: Path, git: Git, nodes: Nodes) -> 
     assert begun["jobs"] == len(begun["engine"]["nodes"]) == 2
     assert ended["candidates"] == 60
     engine = ended["engine"]
-    assert (engine["lost"], engine["peak"]) == (1, 2)
+    assert engine["lost"] == 1
+    assert engine["peak"] in (2, 3)  # 3 where the new node is there before the lost one is missed
     assert engine["retried"] >= 1  # its only slot was never idle
     notes = [event["text"] for event in events if event["event"] == "notice"]
     assert any("is lost" in text for text in notes), notes
@@ -216,15 +217,10 @@ def test_nothing_runs_on_after_the_end(
     folder = make(tmp_path / "repo", git)
     slow = EVALUATE.replace("    return", "    time.sleep(0 if sum(numbers) == 190 else 90)\n    return")
     (folder / ".evogit/tasks/numbers/evaluate.py").write_text(slow)
-    for _ in range(3):  # Ray may drop a host that connects while the machine is busy with other tests
-        running = start(folder, nodes.address, "--candidates", "5")
-        assert running.stdout is not None
-        line = running.stdout.readline()
-        if line:
-            break
-        _, said = running.communicate(timeout=WAIT)
-        assert running.returncode == 1, said
-    assert line, said
+    running = start(folder, nodes.address, "--candidates", "5")
+    assert running.stdout is not None
+    line = running.stdout.readline()
+    assert line, running.communicate(timeout=WAIT)
     assert json.loads(line)["event"] == "started"
     time.sleep(2)  # the start is quick, its children are not
     assert nodes.evaluating()

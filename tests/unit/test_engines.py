@@ -128,9 +128,13 @@ class Here:
 
 @dataclass
 class Room:
-    """A cluster in this process. `breaks_after`: node → evaluations until its worker is lost."""
+    """A cluster in this process. `breaks_after`: node → evaluations until its worker is lost.
+
+    `stillborn`: so many workers are lost before they begin.
+    """
 
     breaks_after: Mapping[str, int]
+    stillborn: int = 0
     workers: list[Here] = field(default_factory=list)
     address: str = "here"
 
@@ -141,6 +145,9 @@ class Room:
         return {node: {"CPU": 1.0} for node in self.breaks_after}
 
     async def start(self, node: str, slots: int) -> tuple[Here, int]:
+        if self.stillborn:
+            self.stillborn -= 1
+            raise Lost("it died before it began")
         self.workers.append(Here(Station(), self.breaks_after[node]))
         return self.workers[-1], slots
 
@@ -174,7 +181,7 @@ async def scores(room: Room, task: Task, store: Objects, count: int) -> tuple[li
 
 
 def test_what_a_lost_worker_began_is_tried_elsewhere(task: Task, store: Objects) -> None:
-    found, evaluator = asyncio.run(scores(Room({"a": 2, "b": 99}), task, store, 8))
+    found, evaluator = asyncio.run(scores(Room({"a": 0, "b": 99}), task, store, 8))
     assert found == [float(n) for n in range(8)]
     assert (evaluator.tally.lost, evaluator.tally.retried, evaluator.tally.evaluations) == (1, 1, 8)
     assert evaluator.tally.peak == 2
@@ -191,6 +198,14 @@ def test_a_candidate_under_which_workers_are_lost_again_and_again_has_crashed(ta
     status, feedback = asyncio.run(crash())
     assert status == "crashed"
     assert feedback.endswith("the last one so: it broke off")
+
+
+def test_a_worker_that_dies_at_its_start_is_started_again(task: Task, store: Objects) -> None:
+    found, evaluator = asyncio.run(scores(Room({"a": 9}, stillborn=cluster.STARTS - 1), task, store, 2))
+    assert found == [0.0, 1.0]
+    assert evaluator.tally.lost == 0
+    with pytest.raises(EvaluationError, match="it died before it began"):
+        asyncio.run(scores(Room({"a": 9}, stillborn=cluster.STARTS), task, store, 2))
 
 
 def test_a_worker_of_another_version_refuses(task: Task) -> None:

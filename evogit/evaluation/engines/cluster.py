@@ -30,10 +30,15 @@ PATIENCE = 120.0  # seconds without any worker until the run ends
 CLOSING = 15.0  # seconds that workers get to clean up
 SLACK = 60.0  # seconds that an evaluation may take beyond all its deadlines
 REPACKS = 3
+STARTS = 3  # tries to start a worker on a node: a busy machine may lose one before it has begun
 
 
 class Lost(Exception):
     """A worker, or the way to it, is gone."""
+
+
+class Full(Lost):
+    """A node has no room for a worker."""
 
 
 class Worker(Protocol):
@@ -58,7 +63,7 @@ class Cluster(Protocol):
         """Living node → what it has in all. Raises `Lost`."""
 
     async def start(self, node: str, slots: int) -> tuple[Worker, int]:
-        """A worker there, and for how many slots there was room. Raises `Lost`."""
+        """A worker there, and for how many slots there was room. Raises `Lost`, of it `Full` where there was none."""
 
     async def disconnect(self) -> None: ...
 
@@ -201,18 +206,13 @@ class ClusterEvaluator:
 
     async def _hire(self, node: str, slots: int) -> str:
         """Start and open a worker; why there is none, or nothing."""
-        worker: Worker | None = None
-        try:
-            worker, room = await self._cluster.start(node, slots)
-            reply = await worker.open(dataclasses.replace(self._order, slots=room))
-        except Lost as error:
-            if worker is not None:
-                worker.kill()
-            return self._pass_over(node, str(error))
-        except BaseException:  # also when cancelled: a worker that nobody knows would hold its node for ever
-            if worker is not None:
-                worker.kill()
-            raise
+        for left in reversed(range(STARTS)):
+            try:
+                worker, room, reply = await self._start(node, slots)
+                break
+            except Lost as error:
+                if isinstance(error, Full) or not left:
+                    return self._pass_over(node, str(error))
         if "open" not in reply:
             worker.kill()
             return self._pass_over(node, str(reply.get("refused", reply)))
@@ -223,6 +223,14 @@ class ClusterEvaluator:
         async with self._change:
             self._change.notify_all()
         return ""
+
+    async def _start(self, node: str, slots: int) -> tuple[Worker, int, Reply]:
+        worker, room = await self._cluster.start(node, slots)
+        try:
+            return worker, room, await worker.open(dataclasses.replace(self._order, slots=room))
+        except BaseException:  # also when cancelled: a worker that nobody knows would hold its node for ever
+            worker.kill()
+            raise
 
     def _pass_over(self, node: str, why: str) -> str:
         self._resting[node] = time.monotonic() + REST

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, cast
 
 from evogit.errors import EvaluationError, UsageError
-from evogit.evaluation.engines.cluster import Lost
+from evogit.evaluation.engines.cluster import Full, Lost
 from evogit.evaluation.engines.placing import Resources, reserved
 from evogit.evaluation.engines.shipping import Cargo
 from evogit.evaluation.engines.station import Order, Reply, Station
@@ -78,7 +78,7 @@ class RayCluster:
             except BaseException:  # also when cancelled: it would hold its node for ever
                 worker.kill()
                 raise
-        raise Lost("others use all of it")
+        raise Full("others use all of it")
 
     async def disconnect(self) -> None:
         if self._ours:
