@@ -137,7 +137,7 @@ def test_epochs_turn_and_champions_are_validated(tmp_path: Path) -> None:
 
 
 def test_a_changed_evaluator_invalidates_every_score(place: Path) -> None:
-    evogit(place, "run", "--candidates", "30", "--seed", "1", "--quiet")
+    evogit(place, "run", "--deterministic", "--candidates", "30", "--seed", "1", "--quiet")
     before = status(place)["best"]["score"]
     path = place / ".evogit/tasks/fit/evaluate.py"
     path.write_text(path.read_text().replace('"score": -float(wrong)', '"score": -float(wrong) - 1000'))
@@ -246,7 +246,7 @@ def test_protected_files_come_from_the_start(tmp_path: Path) -> None:
         at, "init", "--goal", "Answer 42", "--command", "python bench.py", "--evolve", "**/*.py", "--name", "answer"
     )
     assert "task.toml" in said
-    evogit(at, "run", "--candidates", "40", "--agents", "tinker:2", "--seed", "1", "--quiet")
+    evogit(at, "run", "--deterministic", "--candidates", "40", "--agents", "tinker:2", "--seed", "1", "--quiet")
     assert status(at)["best"]["score"] > -2
     changed = run_git("diff", "--name-only", "HEAD", json.loads(evogit(at, "best", "--json"))["commit"], cwd=at)
     assert changed == "src/program.py"

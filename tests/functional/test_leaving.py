@@ -18,8 +18,8 @@ from tests.functional.test_engine import evogit, project, status
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = project(tmp_path_factory.mktemp("run"))
-    evogit(root, "run", "--candidates", "25", "--seed", "1", "--quiet")
-    evogit(root, "--run", "other", "run", "--candidates", "5", "--seed", "1", "--quiet")
+    evogit(root, "run", "--candidates", "25", "--deterministic", "--seed", "1", "--quiet")
+    evogit(root, "--run", "other", "run", "--candidates", "5", "--deterministic", "--seed", "1", "--quiet")
     evogit(root, "promote", "best", "--name", "v1", "-m", "good")
     return root
 

@@ -20,7 +20,7 @@ from tests.functional.test_engine import evogit, project, status
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = project(tmp_path_factory.mktemp("run"))
-    evogit(root, "run", "--candidates", "40", "--seed", "1", "--quiet")
+    evogit(root, "run", "--candidates", "40", "--deterministic", "--seed", "1", "--quiet")
     return root
 
 

@@ -27,18 +27,19 @@ def place(tmp_path: Path) -> Path:
     return project(root)
 
 
-def ran(at: Path, *words: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in evogit(at, "run", "--json", *words).splitlines()]
+def ran(at: Path, words: str) -> list[dict[str, Any]]:
+    """The events of a run whose results are the same each time."""
+    return [json.loads(line) for line in evogit(at, "run", "--deterministic", "--json", *words.split()).splitlines()]
 
 
 def test_a_plateau_stops_a_run_unless_told_otherwise(place: Path) -> None:
-    *_, end = ran(place, "--candidates", "400", "--patience", "30", "--seed", "1")
+    *_, end = ran(place, "--candidates 400 --patience 30 --seed 1")
     assert end["reason"] == "patience"
     assert end["candidates"] < 400
 
 
 def test_on_a_plateau_everybody_begins_again(place: Path) -> None:
-    seen = ran(place, "--candidates", "260", "--patience", "25", "--on-plateau", "restart", "--seed", "1")
+    seen = ran(place, "--candidates 260 --patience 25 --on-plateau restart --seed 1")
     assert seen[-1]["reason"] == "candidates"
     restarts = [event for event in seen if event["event"] == "restarted"]
     assert [event["start"] for event in restarts] == list(range(1, len(restarts) + 1))
@@ -65,7 +66,7 @@ def test_on_a_plateau_everybody_begins_again(place: Path) -> None:
 
 def test_the_start_s_own_seats_are_found_again_by_who_resumes(place: Path) -> None:
     """A journal that ends with a restart: branches that a kill left behind are moved to where it says."""
-    evogit(place, "run", "--candidates", "60", "--patience", "20", "--on-plateau", "restart", "--seed", "4", "-q")
+    ran(place, "--candidates 60 --patience 20 --on-plateau restart --seed 4")
     objects = find(place).objects()
     population = read_run(objects, "main").population
     base = population.base or ""
@@ -81,7 +82,7 @@ def test_the_start_s_own_seats_are_found_again_by_who_resumes(place: Path) -> No
 
 def test_exhausted_lineages_are_left_and_where_all_are_the_run_ends(tmp_path: Path) -> None:
     at = project(tmp_path, agents="shuffler:2", evaluate=FLAT)
-    *_, end = ran(at, "--candidates", "500", "--tries", "12", "--seed", "1", "--policy", "paper")
+    *_, end = ran(at, "--candidates 500 --tries 12 --seed 1 --policy paper")
     assert end["reason"] == "exhausted"
     assert end["candidates"] < 500
     found = json.loads(evogit(at, "stats", "--tries", "12", "--json"))["standstill"]
@@ -89,9 +90,7 @@ def test_exhausted_lineages_are_left_and_where_all_are_the_run_ends(tmp_path: Pa
 
 
 def test_an_exhausted_lineage_begins_again(place: Path) -> None:
-    seen = ran(
-        place, "--candidates", "220", "--tries", "6", "--on-plateau", "restart", "--policy", "paper", "--seed", "2"
-    )
+    seen = ran(place, "--candidates 220 --tries 6 --on-plateau restart --policy paper --seed 2")
     restarts = [event for event in seen if event["event"] == "restarted"]
     assert restarts
     assert {event["reason"] for event in restarts} == {"exhausted"}
@@ -113,12 +112,10 @@ def test_restarts_repeat_to_the_bit(tmp_path: Path) -> None:
 
 def test_processes_alongside_follow_each_other(place: Path) -> None:
     """Who takes part learns from the journal how often the population has begun again, and goes on from there."""
-    evogit(place, "run", "--candidates", "120", "--patience", "15", "--on-plateau", "restart", "--seed", "1", "-q")
+    ran(place, "--candidates 120 --patience 15 --on-plateau restart --seed 1")
     before = read_run(find(place).objects(), "main").population.start
     assert before > 0
-    seen = ran(
-        place, "--candidates", "120", "--patience", "15", "--on-plateau", "restart", "--seed", "3", "--alongside"
-    )
+    seen = ran(place, "--candidates 120 --patience 15 --on-plateau restart --seed 3 --alongside")
     starts = [event["start"] for event in seen if event["event"] == "restarted"]
     assert starts[0] == before + 1
 

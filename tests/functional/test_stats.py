@@ -51,7 +51,9 @@ def evolved(tmp_path_factory: pytest.TempPathFactory) -> Path:
         root = folder / "repo"
         made = evogit("new", str(root), "--task", "online-bin-packing", at=folder)
         assert made.returncode == 0, made.stderr
-        done = evogit("run", "--candidates", "120", "--agents", "tinker:3", "--seed", "3", "-q", at=root)
+        done = evogit(
+            "run", "--deterministic", "--candidates", "120", "--agents", "tinker:3", "--seed", "3", "-q", at=root
+        )
         assert done.returncode == 0, done.stderr
     return root
 
