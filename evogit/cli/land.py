@@ -196,6 +196,7 @@ class _Landing:
             landing.deeds(record, champion),
             landing.authors(session, record, champion),
             population.candidates,
+            len(population.seats),
             sum(spent.cost for spent in population.ledger.spent.values()),
             *said,
         )

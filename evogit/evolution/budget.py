@@ -15,7 +15,8 @@ class Budget:
     """Limits of one `run`; None means none. `patience`: candidates without a new best. `target`: a score.
 
     `tokens` and `cost` are of what models are asked in this call; `day_tokens` and `day_cost` of everything that the
-    run's journals hold of the present day (UTC), for a run that cron starts again and again.
+    repository's journals hold of the present day (UTC), for runs that cron starts again and again. Of its other runs
+    what they had spent when this call began.
     """
 
     candidates: int | None = None
@@ -71,7 +72,7 @@ class Meter:
     cost: float = 0.0
     day_tokens: int = 0
     day_cost: float = 0.0
-    """Spent today before this call, and by others since."""
+    """Spent today before this call, and since by other processes of the run."""
     broke: str | None = None
     """The limit that stands in the way of any further request to a model."""
     _held_tokens: int = 0

@@ -17,7 +17,7 @@ from evogit.evolution.colony import Worker, gather
 from evogit.evolution.epochs import Epochs
 from evogit.evolution.ferry import Ferry
 from evogit.evolution.heeding import Heeding
-from evogit.evolution.ledger import DAY, read_calls, total
+from evogit.evolution.ledger import DAY, read_calls, spent_on, total
 from evogit.evolution.selection import best_of
 from evogit.evolution.session import Session, living_refs
 from evogit.evolution.stepping import Stepping
@@ -176,7 +176,7 @@ class Engine:
     async def _prepare(self) -> None:
         session, run = self.session, self.plan.run
         self._today = session.journal.now() // DAY
-        self._meter.day_tokens, self._meter.day_cost = self.population.ledger.days.get(self._today, (0, 0.0))
+        self._meter.day_tokens, self._meter.day_cost = self._spent_today()
         self.population.trees.setdefault(session.base, session.base_tree)
         await self._score_base()
         found = self._catch_up(living_refs(session.objects, run))
@@ -290,6 +290,15 @@ class Engine:
                 self._books.notify(complaint)
             self._living.see_others(self._colony.mine)
         await self._heeding.heed()
+
+    def _spent_today(self) -> tuple[int, float]:
+        """By this run; where a day's spending is limited, also by the repository's other runs so far."""
+        tokens, money = self.population.ledger.days.get(self._today, (0, 0.0))
+        if self.plan.budget.day_tokens is None and self.plan.budget.day_cost is None:
+            return tokens, money
+        others = [run for run in self.session.repository.runs() if run != self.plan.run]
+        more = spent_on(self.session.objects, others, self._today)
+        return tokens + more[0], money + more[1]
 
     def _turn_day(self) -> None:
         """At midnight (UTC) the limits of a day begin anew; what was spent before counts only for the run."""

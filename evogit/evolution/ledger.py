@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from evogit.store import journal as journals
+from evogit.store import refs
 from evogit.store.journal import Entry
+from evogit.store.objects import Objects
 from evogit.values import Call
 
 DAY = 86_400_000  # milliseconds
@@ -75,6 +78,19 @@ class Ledger:
             for name in Spent.__dataclass_fields__:
                 setattr(held, name, getattr(held, name) + getattr(spent, name))
         return found
+
+
+def spent_on(objects: Objects, runs: Iterable[str], day: int) -> tuple[int, float]:
+    """Tokens and money that the journals of `runs` hold of that day since 1970 (UTC)."""
+    tokens, money = 0, 0.0
+    for run in runs:
+        for tip in objects.refs(refs.journals(run)).values():
+            for entry in journals.read(objects, tip, lenient=True):
+                if entry.clock.milliseconds // DAY < day:
+                    break  # a journal's clock never goes back
+                more = total(read_calls(entry.data))
+                tokens, money = tokens + more[0], money + more[1]
+    return tokens, money
 
 
 def total(calls: Iterable[Call]) -> tuple[int, float]:

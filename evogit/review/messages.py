@@ -34,6 +34,7 @@ class Story:
     deeds: Sequence[Deed]
     authors: Sequence[str]
     candidates: int
+    agents: int
     cost: float
     verified: str
     minimized: str = ""
@@ -65,7 +66,7 @@ def pull_request(story: Story) -> str:
     lines = [f"# {_escaped(subject(story))}", "", "| | before | after |", "| --- | --- | --- |"]
     lines += [f"| {_escaped(name)} | {_number(old)} | {_number(new)} |" for name, old, new in _numbers(story)]
     paid = f", at a cost of {story.cost:.4f}" if story.cost else ""
-    lines += ["", f"Found by the run `{story.run}` of {story.candidates} candidates{paid}."]
+    lines += ["", f"Found by the run `{story.run}`: {story.candidates} candidates of {story.agents} agents{paid}."]
     lines += [*_facts(story), "", "## Steps", ""]
     lines += [f"- {_escaped(deed.summary)} ({_by(deed)})" for deed in _named(story)]
     lines += [*_left_out(story), "", "## See it again", "", "```console"]

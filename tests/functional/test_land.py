@@ -74,6 +74,7 @@ def test_a_dirty_checkout_and_its_branch_are_left_alone(ran: Path) -> None:
     assert run_git("log", "-1", "--format=%an", branch, cwd=ran) == "Ada Author"
     body = (ran.parent / "pr.md").read_text()
     assert "| score | -150 |" in body
+    assert "60 candidates of 4 agents" in body
     assert "## Steps" in body
     assert "branch land/" in evogit(ran, "land", "best", "--onto", "main", code=2)
     assert "clean" in evogit(ran, "fsck")

@@ -140,6 +140,9 @@ def test_a_limit_on_money_is_never_passed_and_counts_what_is_in_flight(tmp_path:
         out = evogit(at, "run", "--agents", "coder:8", "--max-cost-per-day", "0.01", "--seconds", "60", "--plain")
         assert "cost of the day" in out
         assert len(server.requests) <= asked + 2
+        out = evogit(at, "run", "--run", "other", "--agents", "coder", "--max-cost-per-day", "0.01", "--plain")
+        assert "cost of the day" in out, "another run of the repository has spent it"
+        assert len(server.requests) <= asked + 4
 
 
 def test_a_dry_run_asks_nobody_and_writes_nothing(tmp_path: Path) -> None:

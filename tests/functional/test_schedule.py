@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -90,6 +91,26 @@ def test_keys_reach_the_command_and_no_log(project: Path, table: Path, tmp_path:
     (tmp_path / "keys.env").chmod(0o644)
     assert evogit("schedule", "start", "keyed", at=project).returncode == 1
     assert "chmod 600" in evogit("schedule", "logs", "keyed", at=project).stdout
+
+
+def test_who_ends_the_start_ends_the_run_and_what_was_found_is_kept(project: Path, table: Path, tmp_path: Path) -> None:
+    told = tmp_path / "told.json"
+    endless = ("run", "--seconds", "3600", "--agents", "tinker:2")
+    add(project, table, "--notify", f"cat > '{told}'", command=endless)
+    words = [sys.executable, "-m", "evogit", "-C", str(project), "schedule", "start", "run"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as start:
+        deadline = time.monotonic() + 100
+        while "accepted" not in evogit("log", at=project).stdout:
+            assert start.poll() is None
+            assert time.monotonic() < deadline, "nothing was accepted"
+            time.sleep(0.2)
+        start.send_signal(signal.SIGTERM)
+        assert start.communicate(timeout=100) == ("", "")
+    assert start.returncode == 130
+    summary = json.loads(told.read_text())
+    assert (summary["exit_code"], summary["candidates"] > 0) == (130, True)
+    assert evogit("fsck", at=project).returncode == 0
+    assert evogit("run", "--candidates", "1", "-q", at=project).returncode == 0, "nobody holds the run any more"
 
 
 def test_overlap_is_quiet_and_old_logs_go(project: Path, table: Path) -> None:

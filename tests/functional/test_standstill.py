@@ -120,6 +120,17 @@ def test_processes_alongside_follow_each_other(place: Path) -> None:
     assert starts[0] == before + 1
 
 
+def test_after_an_exclusive_promotion_everybody_begins_again_from_there(place: Path) -> None:
+    ran(place, "--candidates 60 --seed 1")
+    chosen = json.loads(evogit(place, "best", "--json"))["commit"]
+    evogit(place, "promote", chosen, "--exclusive")
+    seen = ran(place, "--candidates 120 --patience 15 --on-plateau restart --seed 2")
+    assert [event for event in seen if event["event"] == "restarted"]
+    for agent in status(place)["agents"]:
+        run_git("merge-base", "--is-ancestor", chosen, agent["commit"], cwd=place)
+    assert "clean" in evogit(place, "fsck")
+
+
 def test_what_to_wait_for_must_be_said(place: Path) -> None:
     assert "--patience N" in evogit(place, "run", "--on-plateau", "restart", code=2)
     assert "stop" in evogit(place, "run", "--on-plateau", "sulk", code=1)
