@@ -75,8 +75,10 @@ class Allocation:
         arms = [self.arms.get(name, Arm()) for name in operators]
         if self.rule == "matching":
             total = sum(arm.value for arm in arms)
-            share = FLOOR / len(arms)
-            weights = [share + (1 - FLOOR) * (arm.value / total if total else 1 / len(arms)) for arm in arms]
+            given = prior or [1.0] * len(arms)
+            shares = [weight / sum(given) for weight in given]
+            earned = [arm.value / total for arm in arms] if total else shares
+            weights = [FLOOR * share + (1 - FLOOR) * part for share, part in zip(shares, earned, strict=True)]
             return rng.choices(operators, weights)[0]
         untried = [name for name, arm in zip(operators, arms, strict=True) if not arm.tried]
         if untried:

@@ -6,9 +6,7 @@ Entries are published in small batches; an event is sent only once its entry is 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from evogit.errors import StoreError
@@ -111,15 +109,6 @@ class Books:
                 step, maker.name, proposal.operator, reason.value, proposal.summary, proposal.model, tokens, money
             )
         )
-
-    @contextlib.contextmanager
-    def owing(self, calls: tuple[Call, ...]) -> Iterator[None]:
-        """If the run ends within this block, `calls` were paid for a candidate that is never recorded."""
-        try:
-            yield
-        except asyncio.CancelledError:
-            self.desk.lost += calls
-            raise
 
     def write_off(self) -> None:
         """Requests that were cancelled when the run ended: the server may bill them, so they are on record."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from evogit.errors import ModelError
 from evogit.evolution.books import Maker
 from evogit.evolution.colony import Colony
 from evogit.evolution.selection import Individual, Plan
-from evogit.values import Evaluation, Oid, Proposal, Reason, better
+from evogit.values import Call, Evaluation, Oid, Proposal, Reason, better
 from evogit.variation.judging import Verdict
 from evogit.variation.request import Fruitless
 
@@ -24,6 +24,11 @@ class Spoken:
     than: Oid
 
 
+def paid(spoken: Sequence[Spoken]) -> tuple[Call, ...]:
+    """What the verdicts cost."""
+    return tuple(call for each in spoken for call in each.verdict.calls)
+
+
 async def contest(
     colony: Colony, step: int, plan: Plan, child: Individual, told: Evaluation, rng: random.Random
 ) -> tuple[Reason | None, list[Spoken]]:
@@ -34,7 +39,8 @@ async def contest(
         rivals += [i for i in (plan.receiver, plan.mate) if i.tree != me.tree]
     spoken: list[Spoken] = []
     for rival in rivals:
-        said = await _ask(colony, step, child, told, rival, rng)
+        with colony.books.desk.owing(paid(spoken)):
+            said = await _ask(colony, step, child, told, rival, rng)
         if said is None:
             return Reason.UNANSWERED, spoken
         spoken.append(said)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from evogit.errors import ModelError, StoreError, VariationError
 from evogit.evolution import breeding
 from evogit.evolution.colony import Colony, Worker
-from evogit.evolution.contest import Spoken, behind, challenge, contest
+from evogit.evolution.contest import Spoken, behind, challenge, contest, paid
 from evogit.evolution.epochs import Epochs
 from evogit.evolution.events import Turn
 from evogit.evolution.selection import Individual, Plan, parents
@@ -159,7 +159,7 @@ class Stepping:
     ) -> bool:
         colony = self._colony
         spoken: list[Spoken] = []
-        with self._books.owing(proposal.calls):
+        with self._books.desk.owing(proposal.calls):
             known, evaluation = await self._evaluate(tree)
             decision = self._decide(worker, step, plan, tree, evaluation)
             if decision is None and self._may_be_luck(evaluation):
@@ -179,7 +179,8 @@ class Stepping:
         commit = self._record(worker, step, proposal, tree, evaluation, decision)
         if decision is None and (judging == "decides" or gated):
             known_to = {said.than for said in spoken}
-            met = await challenge(colony, step, replace(child, commit=commit), evaluation, wanted.rng, known_to)
+            with self._books.desk.owing(paid(spoken)):
+                met = await challenge(colony, step, replace(child, commit=commit), evaluation, wanted.rng, known_to)
             spoken += [met] if met else []
         for said in spoken:
             critic = colony.services.critic

@@ -8,9 +8,10 @@ that can never answer (no key, unknown model) leaves the run. A run without a ti
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -101,10 +102,19 @@ class Desk:
     patient: bool = False
     timed: bool = True
     lost: list[Call] = field(default_factory=list)
-    """Requests that were cancelled; a server may bill what it was sent."""
+    """Requests that were cancelled (a server may bill what it was sent), or answered to somebody who was."""
     _health: dict[str, Health] = field(default_factory=dict)
     _slots: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     _closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @contextlib.contextmanager
+    def owing(self, calls: Iterable[Call]) -> Iterator[None]:
+        """Who is cancelled within this block can record nothing any more: `calls` were paid for, so they are `lost`."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            self.lost += calls
+            raise
 
     def served(self, name: str) -> str:
         """What the server calls the model `name`."""

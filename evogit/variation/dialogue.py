@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -46,15 +45,13 @@ async def converse(
     for turn in range(agent.repairs + 1):
         ask = Ask(tuple(messages), agent.temperature, agent.max_tokens, schema)
         try:
-            reply, call = await desk.ask(model, ask, "mend" if turn else role)
+            with desk.owing(calls):
+                reply, call = await desk.ask(model, ask, "mend" if turn else role)
         except Unanswered as error:
             reason = Reason.REFUSED if error.refused else Reason.UNANSWERED
             raise Fruitless(str(error), reason, (*calls, error.call), evidence) from error
         except ModelError as error:
             raise Fruitless(str(error), Reason.UNANSWERED, tuple(calls), evidence) from error
-        except asyncio.CancelledError:
-            desk.lost += calls  # the turns before this one were paid for too
-            raise
         calls.append(call)
         evidence["reply.md"] = reply.text.encode("utf-8", "replace")
         try:

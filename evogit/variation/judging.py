@@ -60,7 +60,8 @@ class Judge:
         for order, (first, second, diff) in enumerate([(holder, challenger, forth), (challenger, holder, back)], 1):
             prompt = self._prompt(goal, first, second, diff)
             try:
-                said = await converse(self._desk, self._agent, model, prompt, read_verdict, "judge", VERDICT_SCHEMA)
+                with self._desk.owing(calls):
+                    said = await converse(self._desk, self._agent, model, prompt, read_verdict, "judge", VERDICT_SCHEMA)
             except Fruitless as error:  # what the first order cost and said stays on record
                 evidence |= {f"order-{order}-{name}": data for name, data in error.evidence.items()}
                 raise Fruitless(str(error), Reason(error.reason), (*calls, *error.calls), evidence) from error

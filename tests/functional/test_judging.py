@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.chatserver import Answer, ChatServer
 from tests.conftest import run_git
 from tests.fitting import EVALUATE, evogit, project, prompt_of, status, write
@@ -111,6 +113,26 @@ def test_a_judged_run_ends_when_its_critic_is_gone(tmp_path: Path) -> None:
         out = evogit(at, "run", "--agents", agents, "--candidates", "50", "--plain", code=1)
         assert len(server.requests) <= 6
     assert "model broken leaves the run" in out
+
+
+@pytest.mark.parametrize("answered", [1, 6])
+def test_what_a_critic_said_before_the_run_ended_is_billed(tmp_path: Path, answered: int) -> None:
+    """Whatever it was in the middle of: one order, a rival, the champion."""
+    asked: list[str] = []
+
+    def answer(body: dict[str, Any]) -> str | Answer:
+        if "two versions" not in prompt_of(body):
+            return write(body)
+        asked.append(prompt_of(body))
+        return judge(body) if len(asked) <= answered else Answer(judge(body), delay=100)
+
+    with ChatServer(reply=answer) as server:
+        at = project(tmp_path, server.url, task='judge = "decides"')
+        evogit(at, "run", "--agents", "coder:2, critic", "--seconds", "4", "-q")
+    spent = json.loads(evogit(at, "stats", "--json"))["spent"]["role"]
+    assert len(asked) > answered
+    assert spent["judge"]["calls"] == len(asked)
+    assert sum(each["calls"] for each in spent.values()) == len(server.asked)
 
 
 def test_the_score_is_a_gate_before_the_critic_and_decides_alone_without_one(tmp_path: Path) -> None:

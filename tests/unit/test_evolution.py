@@ -74,6 +74,16 @@ def test_baselines() -> None:
     assert POLICIES["tournament"].plan(scene(turn=2, crossover_every=0), rng).mate is None
 
 
+def test_matching_keeps_to_the_weights_of_an_agent_until_something_is_earned() -> None:
+    allocation, rng = Allocation("matching"), random.Random(1)
+    drawn = [allocation.choose(["cheap", "dear"], rng, [9, 1]) for _ in range(1000)]
+    assert 850 < drawn.count("cheap") < 950
+    for name in ("cheap", "dear") * 20:
+        allocation.record(name, accepted=name == "dear", best=False, seconds=1.0)
+    drawn = [allocation.choose(["cheap", "dear"], rng, [9, 1]) for _ in range(1000)]
+    assert 180 < drawn.count("cheap") < 270, "only the floor is shared by weight"
+
+
 @pytest.mark.parametrize("rule", ["ucb", "matching"])
 def test_allocation_prefers_what_works_and_never_forgets_the_rest(rule: Rule) -> None:
     allocation, rng = Allocation(rule), random.Random(1)
