@@ -41,9 +41,10 @@ def arms_of(agent: Agent) -> tuple[str, ...]:
         known = (str(agent.format), *(("merge", "transplant") if agent.crossover == "chance" else ()))
     else:
         known = (agent.operator,)
-    unknown = [name for name in agent.arms if name not in known]
+    named = (*known, *Syntax.FURTHER) if agent.operator == "syntax" else known
+    unknown = [name for name in agent.arms if name not in named]
     if unknown:
-        raise DefinitionError(agent.source or agent.name, "arms", f"{unknown[0]!r} is none of {', '.join(known)}")
+        raise DefinitionError(agent.source or agent.name, "arms", f"{unknown[0]!r} is none of {', '.join(named)}")
     return agent.arms or known
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from evogit.errors import VariationError
 from evogit.values import Proposal
-from evogit.variation import crossing, statements
+from evogit.variation import crossing, quickening, statements
 from evogit.variation.growing import atomic, naked, spell
 from evogit.variation.request import Request
 from evogit.variation.simplifying import simplified
@@ -50,6 +50,9 @@ class Syntax:
         "exchange",
         "transplant",
     )
+
+    FURTHER = ("skip", "hoist", "inline", "remember", "idiom")
+    """For agents that name them: they mean to change how long a program takes, and nothing else."""
 
     waits = False
 
@@ -315,4 +318,9 @@ _EDITS: dict[str, Callable[[Source, Request], Edit]] = {
     "duplicate": statements.duplicate,
     "reorder": statements.reorder,
     "simplify": _simplify,
+    "skip": quickening.skip,
+    "hoist": quickening.hoist,
+    "inline": quickening.inline,
+    "remember": quickening.remember,
+    "idiom": quickening.idiom,
 }

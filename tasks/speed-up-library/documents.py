@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+import string
 from collections.abc import Callable
 
 TEXT = (
@@ -12,6 +14,7 @@ TEXT = (
     '2*3 C++ (note) [sic] it\'s "quoted" end.'
 )
 WORDS = TEXT.split()
+PLAIN = re.compile(r"\b(?:" + "|".join(filter(re.compile("[a-z]+").fullmatch, WORDS)) + r")\b")
 LANGUAGES = ("", "python", "c", "text title=x", "js {1,2}")
 MARKS = ("==", "^^", "~~", ">!", "!<", "$", "~", "^")
 BREAKS = "*_`[]()<>!#-+=|~$^\\&\"' \n\t"
@@ -35,6 +38,11 @@ def broken(rng: random.Random, text: str) -> str:
         at = rng.randrange(len(characters))
         characters[at] = rng.choice(("", characters[at] * 2, rng.choice(BREAKS), characters[at] + rng.choice(BREAKS)))
     return "".join(characters)
+
+
+def respelt(rng: random.Random, text: str) -> str:
+    """`text` with other letters in its plain words: as long, of the same form and as much work, but not the same."""
+    return PLAIN.sub(lambda found: "".join(rng.choices(string.ascii_lowercase, k=len(found[0]))), text)
 
 
 def words(rng: random.Random, least: int = 2, most: int = 12) -> str:

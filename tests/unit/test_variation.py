@@ -248,7 +248,7 @@ def test_size_counts_nodes_not_comments() -> None:
 
 
 def test_agents_are_made_from_their_definitions() -> None:
-    for name in ("tinker", "shuffler", "dial"):
+    for name in ("tinker", "sprinter", "shuffler", "dial"):
         made = make(load_agent(name, None))
         assert made.operators
         assert not load_agent(name, None).free_code
