@@ -17,10 +17,10 @@ from typing import Any
 from allowed import check
 from documents import broken, document, respelt
 
-SIZES = (500, 700, 1000, 1400, 2000, 2800)
+SIZES = (1500, 2500, 4000, 6000)
 """Characters, at least, of the documents that one process is timed with, each alone."""
-EACH = 4  # documents of each size
-TURNS = 4  # of a round: each document that often, with other words each time
+EACH = 2  # documents of each size
+TURNS = 6  # of a round: each document that often, with other words each time
 ROUNDS = 8  # where the parameters say nothing
 SLOWER = 1.05  # what is so much slower after a quarter of the rounds is measured no better
 WARM = [document(random.Random(number), 1000) for number in range(3)]
