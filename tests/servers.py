@@ -39,20 +39,19 @@ class Server:
     def __init__(
         self, address: str, command: Sequence[str], port: socket.socket, variables: Mapping[str, str] | None = None
     ) -> None:
-        self.address, self.variables = address, variables or {}
-        self._command, self._port = command, port
+        self.address, self.port, self.variables = address, int(port.getsockname()[1]), variables or {}
+        self._command = command
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Raises `AssertionError` with what it printed if it does not answer."""
-        place = self._port.getsockname()
         with tempfile.TemporaryFile() as log:
             self._process = subprocess.Popen(
                 self._command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
             limit = time.monotonic() + PATIENCE
             while True:
-                with contextlib.suppress(OSError), socket.create_connection(place, 5):
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 5):
                     return
                 if self._process.poll() is not None or time.monotonic() > limit:
                     self.stop()
@@ -142,7 +141,7 @@ def _ssh(repository: Path, scratch: Path, port: socket.socket) -> Server:
         subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(key)], check=True)
     number = port.getsockname()[1]
     known = scratch / "known_hosts"
-    known.write_text(f"[127.0.0.1]:{number} {host.with_suffix('.pub').read_text()}")
+    known.write_text(f"evogit-test {host.with_suffix('.pub').read_text()}")
     home = scratch / "home"
     home.mkdir()
     settings = {
@@ -162,7 +161,8 @@ def _ssh(repository: Path, scratch: Path, port: socket.socket) -> Server:
     config = scratch / "sshd_config"
     config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
     words = ["ssh", "-F", "none", "-i", str(user), "-o", "IdentitiesOnly=yes", "-o", f"UserKnownHostsFile={known}"]
-    words += ["-o", "GlobalKnownHostsFile=none", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes"]
+    words += ["-o", "GlobalKnownHostsFile=none", "-o", "HostKeyAlias=evogit-test", "-o", "StrictHostKeyChecking=yes"]
+    words += ["-o", "BatchMode=yes"]
     address = f"ssh://{getpass.getuser()}@127.0.0.1:{number}{repository}"
     return Server(address, [sshd, "-D", "-e", "-f", str(config)], port, {"GIT_SSH_COMMAND": shlex.join(words)})
 

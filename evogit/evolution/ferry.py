@@ -14,6 +14,12 @@ from evogit.values import Oid
 LONGEST = 600.0  # seconds between two tries at a remote that does not answer
 
 
+def pause(every: float, failures: int) -> float:
+    """Seconds until the next try: twice as many after each failure, up to ten minutes or `every`."""
+    doubled = every * 2.0 ** min(failures, 32)  # weeks of failures are more than a float can double
+    return min(doubled, max(every, LONGEST))
+
+
 class Ferry:
     """Goes to and fro between this repository and one remote.
 
@@ -31,8 +37,7 @@ class Ferry:
     async def ply(self) -> None:
         """Exchange again and again."""
         while True:
-            wait = min(self._every * 2.0**self._failures, max(self._every, LONGEST))
-            await asyncio.sleep(wait * self._rng.uniform(0.9, 1.1))
+            await asyncio.sleep(pause(self._every, self._failures) * self._rng.uniform(0.9, 1.1))
             await self.cross()
 
     async def cross(self) -> None:

@@ -21,6 +21,9 @@ from evogit.values import Oid
 
 TRIES = 3  # pushes, when somebody else was faster
 
+GROWN = ("fetch first", "non-fast-forward")
+"""Git's words for a ref that has something there which is not here. A server may refuse for reasons of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
@@ -65,35 +68,39 @@ def trade(repository: Repository, run: str, remote: Remote, pushed: dict[str, Oi
         Unreachable: the remote did not answer. What was fetched before stays.
     """
     host = repository.host()
-    misfits = remote.fetch(run, own_writers(repository.objects(), run, host))
+    came = remote.fetch(run, own_writers(repository.objects(), run, host))
+    misfits = came.misfits
     complaints = [f"{ref} at {remote.name} does not continue what is here: nothing of it was taken" for ref in misfits]
     moved: list[str] = []
     refused: dict[str, str] = {}
     for _ in range(TRIES):
         objects = repository.objects()
-        shared, own = _shared(objects, run), objects.refs(refs.individual(run, host, ""))
+        shared, own = _to_push(objects, run, host)
+        pushed |= {ref: shared[ref] for ref in came.moved if ref in shared}
+        news = {ref: oid for ref, oid in shared.items() if pushed.get(ref) != oid}
         wanted = {ref: oid for ref, oid in own.items() if pushed.get(ref) != oid}
-        if not wanted and all(pushed.get(ref) == oid for ref, oid in shared.items()):
+        if not wanted and not news:
             refused = {}
             break
         known = all(ref in pushed for ref in wanted) and not refused
         there = pushed if known else remote.advertised(f"{refs.individual(run, host, '')}*") if wanted else {}
         complaints += [] if known else _keep_strangers(objects, run, remote, there)
         leased = {ref: (there.get(ref), oid) for ref, oid in wanted.items() if there.get(ref) != oid}
-        sent = remote.push(_fast(objects, run), leased)
+        sent = remote.push(news, leased)
         moved += sent.moved
         refused = {ref: why for ref, why in sent.refused.items() if ref not in misfits}
-        pushed |= {ref: oid for ref, oid in (shared | wanted).items() if ref not in sent.refused}
+        pushed |= {ref: oid for ref, oid in (news | wanted).items() if ref not in sent.refused}
         if not refused:
             break
-        remote.fetch(run, own_writers(objects, run, host))
+        came = remote.fetch(run, own_writers(objects, run, host))
     mine = {refs.journal(run, writer) for writer in own_writers(repository.objects(), run, host)}
+    copied = {ref for ref, why in refused.items() if ref in mine and any(word in why for word in GROWN)}
     for ref, why in refused.items():
         text = f"{remote.name} refused {ref}: {why}"
-        if ref in mine:
+        if ref in copied:
             text += ". Another copy of this repository writes under the same name, so this journal stays here"
         complaints.append(text)
-    return Exchanged(0, tuple(dict.fromkeys(moved)), tuple(complaints), bool(mine & refused.keys()))
+    return Exchanged(0, tuple(dict.fromkeys(moved)), tuple(complaints), bool(copied))
 
 
 def settle(objects: Objects, run: str, population: Population, host: str) -> list[str]:
@@ -110,14 +117,15 @@ def settle(objects: Objects, run: str, population: Population, host: str) -> lis
     return complaints
 
 
-def _fast(objects: Objects, run: str) -> list[str]:
-    """Patterns that have something here to push. Everybody's journals: who meets two remotes carries between them."""
-    return [pattern for pattern in refs.shared(run) if objects.refs(pattern.removesuffix("*"))]
+def _to_push(objects: Objects, run: str, host: str) -> tuple[dict[str, Oid], dict[str, Oid]]:
+    """What hosts exchange as fast-forwards, and this host's own individuals.
 
-
-def _shared(objects: Objects, run: str) -> dict[str, Oid]:
-    """Everything here that hosts exchange as fast-forwards."""
-    return {ref: oid for pattern in refs.shared(run) for ref, oid in objects.refs(pattern.removesuffix("*")).items()}
+    Everybody's journals are among the first: who meets two remotes carries between them.
+    """
+    prefixes = tuple(pattern.removesuffix("*") for pattern in refs.shared(run))
+    found = objects.refs(*prefixes, mine := refs.individual(run, host, ""))
+    own = {ref: oid for ref, oid in found.items() if ref.startswith(mine)}
+    return {ref: oid for ref, oid in found.items() if ref not in own}, own
 
 
 def _keep_strangers(objects: Objects, run: str, remote: Remote, there: Mapping[str, Oid]) -> list[str]:

@@ -265,11 +265,11 @@ class Objects:
         except (KeyError, pygit2.GitError):
             return None
 
-    def refs(self, prefix: str) -> dict[str, Oid]:
-        """Every ref below `prefix` (which ends in a slash), name → id."""
+    def refs(self, *prefixes: str) -> dict[str, Oid]:
+        """Every ref below any of `prefixes` (which end in a slash), name → id."""
         found = {}
         for reference in self._repo.references.iterator():
-            if reference.name.startswith(prefix) and reference.type == pygit2.enums.ReferenceType.DIRECT:
+            if reference.name.startswith(prefixes) and reference.type == pygit2.enums.ReferenceType.DIRECT:
                 found[reference.name] = str(reference.target)
         return dict(sorted(found.items()))
 

@@ -28,12 +28,25 @@ ALWAYS = (
     *("-c", "protocol.version=2"),
     *("-c", "gc.auto=0"),
     *("-c", "fetch.unpackLimit=1"),  # a pack an exchange, not a file an object
+    *("-c", "fetch.output=full"),
     *("-c", "push.followTags=false"),
     *("-c", "advice.graftFileDeprecated=false"),
 )
 
 ALIAS = "evogit-sync"
 """What a remote is called while it is pushed to."""
+
+
+MANY = 200
+"""Refs that a command line names one by one; of more it names the patterns they match."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Refs (outside of branches and tags) that a fetch moved here, and those that do not continue what is here."""
+
+    moved: tuple[str, ...]
+    misfits: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +69,8 @@ class Remote:
         self.name = name
         self._ssh_configured, self._address = _check_remote(repository, name)
 
-    def fetch(self, run: str, own: Sequence[str]) -> tuple[str, ...]:
-        """Bring journals and decisions here; `own` writers' journals stay as they are. Refs that do not fit, if any.
+    def fetch(self, run: str, own: Sequence[str]) -> Fetch:
+        """Bring journals and decisions here; `own` writers' journals stay as they are.
 
         A ref that does not fit was rewritten there (or grew here): nothing of it is taken over.
 
@@ -77,17 +90,20 @@ class Remote:
         misfits = tuple(re.findall(r"(?m)^ ! \[rejected\] +(\S+) ", errors))
         if status and not misfits:
             raise Unreachable(f"cannot fetch from {self.name}: {_reason(errors)}")
-        return misfits
+        return Fetch(tuple(re.findall(r"(?m)^ [ *] .* -> (refs/\S+)$", errors)), misfits)
 
-    def push(self, fast: Sequence[str], leased: Mapping[str, tuple[Oid | None, Oid]]) -> Push:
-        """Push refs (or ``prefix/*``) as fast-forwards, and `leased` ones (there, here) by compare-and-swap.
+    def push(self, fast: Mapping[str, Oid], leased: Mapping[str, tuple[Oid | None, Oid]]) -> Push:
+        """Push `fast` refs as fast-forwards, and `leased` ones (there, here) by compare-and-swap.
 
         Raises:
             Unreachable: no answer, or none in time.
         """
         words = ["push", "--porcelain", "--no-verify", "--no-recurse-submodules", "--no-progress", "--no-signed"]
         words += [f"--force-with-lease={ref}:{old or ''}" for ref, (old, _) in leased.items()]
-        specs = [f"{ref}:{ref}" for ref in fast] + [f"+{new}:{ref}" for ref, (_, new) in leased.items()]
+        folders = sorted({ref.rpartition("/")[0] for ref in fast}) if len(fast) > MANY else []
+        specs = [f"{folder}/*:{folder}/*" for folder in folders] or [f"{oid}:{ref}" for ref, oid in fast.items()]
+        # No plus before a leased one: Git takes it for --force, which a lease that has run out does not stop.
+        specs += [f"{new}:{ref}" for ref, (_, new) in leased.items()]
         # By its name, Git would note what it pushed in the user's remote-tracking branches. So the same address gets
         # another name, through the environment: an argument list is for everybody to read.
         named = {
