@@ -177,7 +177,8 @@ class Engine:
         session, run = self.session, self.plan.run
         self._today = session.journal.now() // DAY
         self._meter.day_tokens, self._meter.day_cost = self._spent_today()
-        self.population.trees.setdefault(session.base, session.base_tree)
+        if session.base not in self.population.trees:
+            self.population.trees[session.base] = session.base_tree
         await self._score_base()
         found = self._catch_up(living_refs(session.objects, run))
         for name, commit in found.items():

@@ -12,7 +12,9 @@ import hashlib
 import math
 from dataclasses import dataclass, field
 
+from evogit.evolution.measurements import Measurements, Orders
 from evogit.evolution.ranking import Key, Order
+from evogit.numbering import Names
 from evogit.values import Evaluation, Oid
 
 EXACT, NOISE = 1e-9, 0.25
@@ -60,15 +62,31 @@ class Trust:
 
 @dataclass(slots=True)
 class Findings:
-    """`results` holds what counts: more measurements before fewer, then the earliest entry; believed hosts first."""
+    """What counts of each tree: more measurements before fewer, then the earliest entry; believed hosts first.
+
+    `trees` and `orders` number those of the whole run.
+    """
 
     trust: Trust = field(default_factory=Trust)
-    results: dict[Key, Evaluation] = field(default_factory=dict)
-    _orders: dict[Key, Order] = field(default_factory=dict)
+    trees: Names = field(default_factory=Names)
+    orders: Orders = field(default_factory=Orders)
+    _held: Measurements = field(init=False)
     _claims: dict[Key, dict[str, tuple[Order, Evaluation]]] = field(default_factory=dict)
     """What hosts that are not on the trust list say, by host."""
     _refuted: dict[str, dict[Key, tuple[float, float | None]]] = field(default_factory=dict)
     """What hosts claimed, and what was found instead."""
+
+    def __post_init__(self) -> None:
+        self._held = Measurements(self.trees, self.orders)
+
+    @property
+    def results(self) -> dict[Key, Evaluation]:
+        """Everything that counts, read anew."""
+        return {key: found for key in self._held if (found := self._held.get(key)) is not None}
+
+    def result(self, key: Key) -> Evaluation | None:
+        """What counts of `key`, if anything does."""
+        return self._held.get(key)
 
     @property
     def caught(self) -> dict[str, int]:
@@ -81,25 +99,31 @@ class Findings:
 
     def confirmed(self, key: Key) -> bool:
         """Whether a host that is believed says so."""
-        order = self._orders.get(key)
+        if self.trust.everybody:
+            return key in self._held
+        order = self._held.order(key)
         return order is not None and self.trust.believes(host_of(order[1]))
 
     def believed(self, key: Key) -> Evaluation | None:
         """What a believed host found, if one did."""
-        return self.results.get(key) if self.confirmed(key) else None
+        return self._held.get(key) if self.confirmed(key) else None
+
+    def believed_score(self, key: Key) -> float | None:
+        """The score that a believed host found, if one did."""
+        return self._held.score(key) if self.confirmed(key) else None
 
     def unheard(self, key: Key) -> bool:
         """Whether nobody has said anything of `key` so far."""
-        return key not in self.results and key not in self._claims
+        return key not in self._held and key not in self._claims
 
     def hear(self, key: Key, evaluation: Evaluation, order: Order) -> bool:
         """Take in an evaluation; whether what counts has changed, of this tree or (with a host caught) of others."""
         host = host_of(order[1])
         if self.trust.believes(host):
-            held = self.results.get(key)
-            if held is not None and self.confirmed(key) and _rank(held, self._orders[key]) <= _rank(evaluation, order):
+            held, when = self._held.get(key), self._held.order(key)
+            if held and when and self.confirmed(key) and _rank(held, when) <= _rank(evaluation, order):
                 return False
-            self.results[key], self._orders[key] = evaluation, order
+            self._held.put(key, evaluation, order)
             self._compare(key)
             return True
         claims = self._claims.setdefault(key, {})
@@ -112,7 +136,8 @@ class Findings:
 
     def _compare(self, key: Key) -> bool:
         """Hold every claim on `key` against what a believed host found. Whether another host is caught now, or free."""
-        found, changed = self.results[key], False
+        found, changed = self._held.get(key), False
+        assert found is not None
         for host, (_, claim) in self._claims.get(key, {}).items():
             keys = self._refuted.setdefault(host, {})
             before = bool(keys)
@@ -128,8 +153,8 @@ class Findings:
 
     def _settle(self, key: Key) -> bool:
         """Let the best claim count that may, as long as no believed host has spoken."""
-        before = self.results.pop(key, None)
-        self._orders.pop(key, None)
+        before = self._held.get(key)
+        self._held.drop(key)
         if not self.trust.draws(key[0]):
             usable = [
                 (order, claim)
@@ -138,14 +163,14 @@ class Findings:
             ]
             if usable:
                 order, claim = min(usable, key=lambda item: _rank(item[1], item[0]))
-                self.results[key], self._orders[key] = claim, order
-        return self.results.get(key) != before
+                self._held.put(key, claim, order)
+        return self._held.get(key) != before
 
     def keep(self, epoch: int, always: int) -> None:
         """Forget all epochs before `epoch` but `always`."""
-        for held in (self.results, self._orders, self._claims):
-            for key in [key for key in held if key[2] < epoch and key[2] != always]:
-                del held[key]
+        self._held.keep(epoch, always)
+        for key in [key for key in self._claims if key[2] < epoch and key[2] != always]:
+            del self._claims[key]
 
 
 def _rank(evaluation: Evaluation, order: Order) -> tuple[int, Order]:

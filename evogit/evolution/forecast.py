@@ -38,7 +38,8 @@ def forecast(session: Session, desk: Desk) -> list[Forecast]:
     """One row for each definition and model that mutates; the others ask only when something has happened."""
     versions = Versions(session.objects, session.editable)
     living = Living(session, versions)
-    session.population.trees.setdefault(session.base, session.base_tree)
+    if session.base not in session.population.trees:
+        session.population.trees[session.base] = session.base_tree
     teller = Teller(session, versions, living)
     found = [living.known(name, commit) for name, commit in living_refs(session.objects, session.plan.run).items()]
     parents = found or [living.base()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 from dataclasses import dataclass, field
 
+from evogit.numbering import Column, Names
 from evogit.store.journal import Clock, Entry
 from evogit.store.objects import EMPTY_TREE
 from evogit.values import Oid, Reason
@@ -38,7 +39,7 @@ class Memory:
     notes: list[tuple[Order, str]] = field(default_factory=list)
     noted_at: int = 0
     """Candidates there were when the last notes were taken."""
-    evidence: dict[Oid, Oid] = field(default_factory=dict)
+    evidence: Column[Oid] = field(default_factory=lambda: Column(Names(), Names()))
     """Accepted commit → the tree of its entry, with what its evaluation said."""
     _failures: list[tuple[Order, Attempt]] = field(default_factory=list)
 

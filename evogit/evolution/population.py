@@ -16,6 +16,7 @@ from evogit.evolution.ledger import Ledger, read_calls, total
 from evogit.evolution.memory import Memory
 from evogit.evolution.ranking import VALIDATION, Champion, Key, Ranking
 from evogit.evolution.selection import PEOPLE
+from evogit.numbering import Column, Distinct, Names
 from evogit.phylogeny.graph import Phylogeny
 from evogit.store.journal import Clock, Entry
 from evogit.values import Direction, Evaluation, Oid, Reason, better
@@ -42,8 +43,8 @@ class Population:
     founded_order: tuple[Clock, str, int] | None = None
     findings: Findings = field(default_factory=Findings)
     seats: dict[tuple[str, str], Seat] = field(default_factory=dict)
-    trees: dict[Oid, Oid] = field(default_factory=dict)
-    makers: dict[Oid, tuple[str, str]] = field(default_factory=dict)
+    trees: Column[Oid] = field(init=False)
+    makers: Column[tuple[str, str]] = field(init=False)
     """Commit → host and agent that made it, or the first who looked at it."""
     hosts: dict[str, Seen] = field(default_factory=dict)
     phylogeny: Phylogeny = field(default_factory=Phylogeny)
@@ -75,12 +76,15 @@ class Population:
     """Commits whose `makers` only looked at them, with when."""
     _duels: list[tuple[tuple[Clock, str, int], Oid, Oid, str]] = field(default_factory=list)
     """Verdicts for a challenger: when, over whom, who, under which evaluator."""
-    _ranking: Ranking = field(default_factory=Ranking)
-    _names: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
-    """One pair for all candidates of an agent: a run has many."""
+    _ranking: Ranking = field(init=False)
     _barred: set[Oid] = field(default_factory=set)
     _barred_of: int = 0
     """Of which change of fate the barred trees are."""
+
+    def __post_init__(self) -> None:
+        commits = Names()
+        self.trees, self.makers = Column(commits, self.findings.trees), Column(commits, Distinct())
+        self._ranking = Ranking(commits, self.findings.orders)
 
     @property
     def results(self) -> dict[Key, Evaluation]:
@@ -143,8 +147,7 @@ class Population:
         self.epoch = max(self.epoch, evaluation.epoch)
         if decision is not None:
             self.descend(candidate, data.get("parents", ()))
-        name = self._names.setdefault((host, agent), (host, agent))
-        self._made(candidate, name, entry.order, looked=decision is None)
+        self._made(candidate, (host, agent), entry.order, looked=decision is None)
         new_best = self._score(key, candidate, evaluation, entry)
         if decision is None:
             return
@@ -174,9 +177,8 @@ class Population:
         if evaluation.status == Reason.UNANSWERED:
             return False  # nothing is known of it, and it may be tried again
         changed = findings.hear(key, evaluation, entry.order)
-        first = entry.order
         if not entry.data.get("trial"):
-            first = self._ranking.note(digest, epoch, commit, entry.order)
+            self._ranking.note(digest, epoch, commit, entry.order)
             if evaluation.score is not None:
                 self.hosts[host_of(entry.writer)].scored(key, commit, evaluation.score, entry.order)
         if set(findings.caught) != caught:
@@ -186,11 +188,14 @@ class Population:
         counts = findings.believed(key)
         if entry.data.get("trial") or counts is None or counts.score is None or commit in self.fate.extinct:
             return False
-        champion = Champion(commit, key[0], "", "", counts.score, counts, epoch == VALIDATION, first)
+        champion = Champion(commit, key[0], "", "", counts.score, counts, epoch == VALIDATION, entry.order)
         return self._ranking.take(digest, champion, direction)
 
     def _rank_anew(self, only: tuple[str, int] | None = None) -> None:
-        self._ranking.anew(self._directions, self.fate.extinct, self.trees, self.findings.believed, only)
+        findings = self.findings
+        self._ranking.anew(
+            self._directions, self.fate.extinct, self.trees, findings.believed_score, findings.believed, only
+        )
 
     def _made(self, commit: Oid, who: tuple[str, str], order: tuple[Clock, str, int], *, looked: bool = False) -> None:
         """`who` made a commit, or only looked at it: the first who did counts until its maker is known."""
@@ -270,7 +275,7 @@ class Population:
 
     def result(self, tree: Oid, epoch: int) -> Evaluation | None:
         """What `tree` earned under the present evaluator in `epoch`, if it was ever evaluated."""
-        return self.results.get((tree, self.digest, epoch))
+        return self.findings.result((tree, self.digest, epoch))
 
     def forget_epochs_before(self, epoch: int) -> None:
         """Drop the scores of past epochs, which nothing is compared with any more; validations stay."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 
+from evogit.numbering import Names, Numbering
 from evogit.store.journal import Clock
 from evogit.values import Direction, Evaluation, Oid, better
 
@@ -37,18 +39,20 @@ class Champion:
 class Ranking:
     """Champions by (evaluator digest, epoch). Among equals the earliest entry counts, so that all readers agree."""
 
+    _commits: Names
+    _orders: Numbering[Order]
     _champions: dict[tuple[str, int], Champion] = field(default_factory=dict)
-    _scored: dict[tuple[str, int], dict[Oid, Order]] = field(default_factory=dict)
-    """Every scored version, with when it first was."""
+    _scored: dict[tuple[str, int], tuple[array[int], array[int]]] = field(default_factory=dict)
+    """Every scored version and when it was, by number; one that was scored again stands there again."""
 
     def get(self, digest: str, epoch: int) -> Champion | None:
         return self._champions.get((digest, epoch))
 
-    def note(self, digest: str, epoch: int, commit: Oid, order: Order) -> Order:
-        """A version was scored, whatever counts of it; when it first was."""
-        orders = self._scored.setdefault((digest, epoch), {})
-        first = orders[commit] = min(orders.get(commit, order), order)
-        return first
+    def note(self, digest: str, epoch: int, commit: Oid, order: Order) -> None:
+        """A version was scored, whatever counts of it."""
+        commits, orders = self._scored.setdefault((digest, epoch), (array("I"), array("I")))
+        commits.append(self._commits.number(commit))
+        orders.append(self._orders.number(order))
 
     def take(self, digest: str, champion: Champion, direction: Direction) -> bool:
         """A version's score counts; whether that is the best score so far."""
@@ -64,6 +68,7 @@ class Ranking:
         directions: Mapping[str, Direction],
         extinct: Set[Oid],
         trees: Mapping[Oid, Oid],
+        scores: Callable[[Key], float | None],
         counts: Callable[[Key], Evaluation | None],
         only: tuple[str, int] | None = None,
     ) -> None:
@@ -72,12 +77,17 @@ class Ranking:
             digest, epoch = place
             direction = directions.get(digest, "maximize")
             self._champions.pop(place, None)
-            for commit, order in self._scored.get(place, {}).items():
-                result = counts((trees[commit], digest, epoch))
-                if result is None or result.score is None or commit in extinct:
+            for number, when in zip(*self._scored.get(place, ((), ())), strict=True):
+                commit = self._commits[number]
+                key, held = (trees[commit], digest, epoch), self._champions.get(place)
+                score = scores(key)
+                if score is None or commit in extinct or (held and better(direction, held.score, score)):
                     continue
-                made = Champion(commit, trees[commit], "", "", result.score, result, epoch == VALIDATION, order)
-                self.take(digest, made, direction)
+                result, order = counts(key), self._orders[when]
+                assert result is not None
+                self.take(
+                    digest, Champion(commit, key[0], "", "", score, result, epoch == VALIDATION, order), direction
+                )
 
     def forget_before(self, epoch: int) -> None:
         """Drop past epochs, which nothing is compared with any more; validations stay."""

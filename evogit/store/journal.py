@@ -27,6 +27,10 @@ ARTIFACTS = "artifacts/"
 """Where an entry's tree has the files that a judge returned as evidence."""
 
 
+LIMIT = 1 << 62
+"""Of an entry's clock and sequence number: the fold keeps them in 64 bits."""
+
+
 @dataclass(frozen=True, order=True, slots=True)
 class Clock:
     """A hybrid logical clock: milliseconds since 1970 and a counter that orders what the milliseconds do not."""
@@ -77,6 +81,8 @@ def parse(oid: Oid, tree: Oid, parents: Sequence[Oid], message: str) -> Entry:
         clock = Clock(int(document["clock"][0]), int(document["clock"][1]))
         writer, sequence = str(document["writer"]), int(document["sequence"])
         kind = str(document["kind"])
+        if not all(0 <= number < LIMIT for number in (clock.milliseconds, clock.count, sequence)):
+            raise ValueError("a number is out of range")
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise StoreError(f"{oid} is not a journal entry ({error!r}). Run: evogit fsck") from error
     data = {k: v for k, v in document.items() if k not in ("kind", "writer", "sequence", "clock")}

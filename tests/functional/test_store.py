@@ -11,7 +11,7 @@ import pytest
 
 from evogit.errors import RefMoved, RunBusy, StoreError
 from evogit.store import packs, refs
-from evogit.store.journal import Journal, parse, read
+from evogit.store.journal import Clock, Journal, compose, parse, read
 from evogit.store.objects import EMPTY_TREE, Identity, Objects
 from evogit.store.repository import Repository, RunLock, create, find, repack
 from tests.conftest import run_git
@@ -225,6 +225,9 @@ def test_a_full_disk_loses_nothing_that_waits(repo: Path) -> None:
 def test_what_is_no_entry_is_said_to_be_none() -> None:
     with pytest.raises(StoreError, match="evogit fsck"):
         parse("1" * 40, EMPTY_TREE, (), "a message of somebody else's\n")
+    for clock, sequence in (Clock(1 << 62), 0), (Clock(0, 1 << 62), 0), (Clock(0), 1 << 62), (Clock(-1), 0):
+        with pytest.raises(StoreError, match="out of range"):
+            parse("1" * 40, EMPTY_TREE, (), compose("noted", "s", "w", sequence, clock, {}))
 
 
 def test_create_refuses_a_folder_with_something_in_it(tmp_path: Path) -> None:

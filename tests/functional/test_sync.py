@@ -131,10 +131,11 @@ def test_another_copy_of_a_repository_overwrites_nothing(tmp_path: Path, origin:
 
 def test_a_parent_may_come_after_its_children() -> None:
     early, late = Phylogeny(), Phylogeny()
-    edges = {"base": (), "a": ("base",), "b": ("a",), "c": ("a", "b")}
-    for oid in ("base", "a", "b", "c"):
+    base, a, b, c = (digit * 40 for digit in "0abc")
+    edges = {base: (), a: (base,), b: (a,), c: (a, b)}
+    for oid in (base, a, b, c):
         early.add(oid, edges[oid])
-    for oid in ("c", "base", "b", "a"):
+    for oid in (c, base, b, a):
         late.add(oid, edges[oid])
     for oid in edges:
         assert late.ancestors(oid) == early.ancestors(oid)

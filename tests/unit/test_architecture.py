@@ -14,7 +14,7 @@ PACKAGE = ROOT / "evogit"
 FLOORS = (
     {"errors"},
     {"values"},
-    {"toml", "globs", "needs"},
+    {"toml", "globs", "needs", "numbering"},
     {"definitions"},
     {"tables"},
     {"task", "config"},

@@ -118,10 +118,14 @@ def test_budgets_are_checked_before_anything_starts() -> None:
     assert meter.exhausted() == "patience"
 
 
+def oid(name: str) -> str:
+    return name.encode().hex().zfill(40)
+
+
 def entry(writer: str, sequence: int, at: int, candidate: str, **data: Any) -> Entry:
     document = {
         "status": "ok",
-        "tree": f"t{candidate}",
+        "tree": oid(f"t{candidate}"),
         "digest": "D",
         "agent": f"agent-{writer}",
         "definition": "tinker",
@@ -131,10 +135,10 @@ def entry(writer: str, sequence: int, at: int, candidate: str, **data: Any) -> E
         "decision": "accepted",
         "step": sequence,
     }
-    return Entry(f"{writer}{sequence}", writer, sequence, Clock(at), "evaluated", document | data, candidate)
+    return Entry(f"{writer}{sequence}", writer, sequence, Clock(at), "evaluated", document | data, oid(candidate))
 
 
-FOUNDED = Entry("f", "a", 0, Clock(1), "founded", {"digest": "D", "direction": "minimize", "task": "t"}, "base")
+FOUNDED = Entry("f", "a", 0, Clock(1), "founded", {"digest": "D", "direction": "minimize", "task": "t"}, oid("base"))
 SCORES = st.lists(st.tuples(st.sampled_from("abc"), st.integers(2, 9), st.sampled_from([1.0, 2.0, 3.0])), max_size=12)
 
 
@@ -171,11 +175,11 @@ def test_validation_ranks_across_epochs_and_scores_only_within_one() -> None:
     )
     best = population.best()
     assert best is not None
-    assert (best.commit, best.score, population.epoch) == ("z", 4.0, 1)
+    assert (best.commit, best.score, population.epoch) == (oid("z"), 4.0, 1)
     population.apply(entry("a", 4, 5, "y", score=0.5, epoch=VALIDATION, decision=None))
     best = population.best()
     assert best is not None
-    assert (best.commit, best.validated, population.epoch) == ("y", True, 1)
+    assert (best.commit, best.validated, population.epoch) == (oid("y"), True, 1)
 
 
 EVALUATIONS = st.builds(
