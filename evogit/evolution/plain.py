@@ -9,8 +9,9 @@ from dataclasses import replace
 from evogit.errors import UsageError
 from evogit.phylogeny.history import Facts, History
 from evogit.store.commitgraph import read_commits
+from evogit.store.encoding import Commit
 from evogit.store.graphfile import Bytes
-from evogit.store.objects import Commit, Objects
+from evogit.store.objects import Objects
 from evogit.values import Oid
 
 TAGS = "refs/tags/"

@@ -158,6 +158,8 @@ def opened(repository: Repository, plan: Plan) -> Iterator[Session]:
     lock = RunLock(repository, plan.run)
     number = lock.acquire(alongside=plan.alongside)
     try:
+        for path in salvage.stale_locks(repository, plan.run):
+            path.unlink(missing_ok=True)  # a crash of the machine must not keep cron from beginning for ever
         yield _open(repository, plan, str(number), number)
     finally:
         lock.release()

@@ -70,7 +70,8 @@ class Stepping:
         tree = self._tree_of(plan.receiver.tree, proposal, free_code=worker.agent.free_code)
         if isinstance(tree, Reason):
             return self._reject(worker, step, plan, proposal, tree)
-        return await self._judge(worker, step, self._now(plan), proposal, tree, wanted)
+        with colony.session.objects.holding(tree):
+            return await self._judge(worker, step, self._now(plan), proposal, tree, wanted)
 
     async def _model(self, worker: Worker, rng: random.Random) -> str:
         """The model that `worker` asks next, if it asks any. Raises `Retired` if none will ever answer."""
@@ -255,5 +256,7 @@ class Stepping:
         if isinstance(mended, Reason):
             self._books.attempt(helper.maker, step, commit, proposal, mended)
             colony.meter.give_back(0)
-        elif not await self._judge(helper, step, plan, proposal, mended, wanted):
-            colony.meter.give_back(0)
+            return
+        with colony.session.objects.holding(mended):
+            if not await self._judge(helper, step, plan, proposal, mended, wanted):
+                colony.meter.give_back(0)

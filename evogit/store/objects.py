@@ -6,26 +6,27 @@ Trees are edited by descending only where something changes; an entry that keeps
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections import OrderedDict
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import pygit2
 
 from evogit.errors import RefMoved, StoreError
 from evogit.store import packs
+from evogit.store.encoding import FOLDER as FOLDER
+from evogit.store.encoding import Commit, Recent, parse_commit, parse_tree, tree_entry, tree_order
+from evogit.store.encoding import Entry as Entry
 from evogit.values import Changes, Oid
 
 EMPTY_TREE: Oid = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
-FILE, EXECUTABLE, LINK, FOLDER, SUBMODULE = 0o100644, 0o100755, 0o120000, 0o040000, 0o160000
+FILE, EXECUTABLE, LINK, SUBMODULE = 0o100644, 0o100755, 0o120000, 0o160000
 
-Entry = tuple[int, Oid]
-"""Git mode and object id."""
-
-_T = TypeVar("_T")
+LOCKED_FOR = 5.0
+"""Seconds that a move waits for a lock on its ref: ``git gc`` locks each ref for a moment while it packs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +41,6 @@ class Identity:
         return f"{self.name} <{self.email}> {self.time} +0000".encode()
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
-    tree: Oid
-    parents: tuple[Oid, ...]
-    author: str
-    time: int
-    message: str
-
-
 class Objects:
     """The object store and the refs of one repository. Not thread-safe: one per event loop."""
 
@@ -57,9 +49,10 @@ class Objects:
         self._packs = (common_dir or git_dir) / "objects" / "pack"
         self._repo = _open(git_dir)
         self._pending: dict[Oid, tuple[int, bytes]] = {}
-        self._raw: _Recent[tuple[int, bytes]] = _Recent(4096)
-        self._trees: _Recent[dict[bytes, Entry]] = _Recent(512)
-        self._listings: _Recent[Mapping[str, Entry]] = _Recent(512)
+        self._held: dict[Oid, _Hold] = {}
+        self._raw: Recent[tuple[int, bytes]] = Recent(4096)
+        self._trees: Recent[dict[bytes, Entry]] = Recent(512)
+        self._listings: Recent[Mapping[str, Entry]] = Recent(512)
 
     @property
     def folders(self) -> tuple[Path, Path]:
@@ -81,6 +74,8 @@ class Objects:
         who = author.line()
         lines = [b"tree " + tree.encode(), *(b"parent " + p.encode() for p in parents)]
         lines += [b"author " + who, b"committer " + who, b"", message.encode("utf-8", "replace")]
+        if hold := self._held.get(tree):
+            self._pending = {**hold.objects, **self._pending}
         return self.put(packs.COMMIT, b"\n".join(lines))
 
     def get(self, oid: Oid) -> tuple[int, bytes]:
@@ -108,7 +103,7 @@ class Objects:
         """The entries of one tree level, by name."""
         found = self._trees.get(oid)
         if found is None:
-            found = {} if oid == EMPTY_TREE else _parse_tree(self.get(oid)[1])
+            found = {} if oid == EMPTY_TREE else parse_tree(self.get(oid)[1])
             self._trees.put(oid, found)
         return found
 
@@ -210,7 +205,7 @@ class Objects:
             return self.put(packs.TREE, b"")
         data = self._splice(tree, current, new, level)
         if data is None:
-            data = b"".join(_entry(name, e) for name, e in sorted(new.items(), key=_tree_order))
+            data = b"".join(tree_entry(name, e) for name, e in sorted(new.items(), key=tree_order))
         oid = self.put(packs.TREE, data)
         self._trees.put(oid, new)
         return oid
@@ -226,10 +221,36 @@ class Objects:
             old, entry = current.get(name), new.get(name)
             if old is None or entry is None or old[0] != entry[0]:
                 return None
-            data = data.replace(_entry(name, old), _entry(name, entry), 1)
+            data = data.replace(tree_entry(name, old), tree_entry(name, entry), 1)
         return data
 
     # Durability
+
+    @contextlib.contextmanager
+    def holding(self, tree: Oid) -> Iterator[None]:
+        """Meanwhile a commit of the new `tree` brings along again whatever of it an earlier `flush` has written.
+
+        A flush writes all that is pending, also trees that are still evaluated and that no commit names yet: a
+        ``git gc --prune=now`` at that time removes them again.
+        """
+        hold = self._held.setdefault(tree, _Hold())
+        hold.count += 1
+        try:
+            yield
+        finally:
+            hold.count -= 1
+            if not hold.count:
+                del self._held[tree]
+
+    def _keep_held(self) -> None:
+        for tree, hold in self._held.items():
+            left = [tree]
+            while left:
+                oid = left.pop()
+                found = self._pending.get(oid)
+                if found is not None and oid not in hold.objects:
+                    hold.objects[oid] = found
+                    left += [entry[1] for entry in self.tree(oid).values()] if found[0] == packs.TREE else []
 
     @property
     def pending(self) -> int:
@@ -246,6 +267,7 @@ class Objects:
             raise StoreError(
                 f"{self._packs}: cannot write: {error.strerror}. Free some space, then run again"
             ) from error
+        self._keep_held()
         for oid, kind, data in objects:
             if len(data) < 1 << 16:
                 self._raw.put(oid, (kind, data))
@@ -278,8 +300,19 @@ class Objects:
 
         Raises:
             RefMoved: the ref was not at `old`.
-            StoreError: Git refuses the name, as when a branch ``evogit`` stands in the way of ``evogit/…``.
+            StoreError: Git refuses the name, as when a branch ``evogit`` stands in the way of ``evogit/…``, or the ref
+                stays locked.
         """
+        limit = time.monotonic() + LOCKED_FOR
+        while True:
+            try:
+                return self._move(name, old, new)
+            except _Locked as error:
+                if time.monotonic() > limit:
+                    raise StoreError(f"{error}. If a crash left that lock: evogit clean") from error
+                time.sleep(0.02)
+
+    def _move(self, name: str, old: Oid | None, new: Oid) -> None:
         try:
             if old is None:
                 self._repo.references.create(name, new)
@@ -297,6 +330,8 @@ class Objects:
                 raise StoreError(
                     "a branch named 'evogit' stands in the way of evogit/… . Type: git branch -m evogit NAME"
                 ) from error
+            if "failed to lock" in str(error):
+                raise _Locked(f"{name} cannot be moved: {str(error).strip(': ')}") from error
             if "modified" in str(error) or "lock" in str(error):
                 raise RefMoved(f"{name}: {error}") from error
             raise StoreError(f"{name}: {error}") from error
@@ -326,24 +361,16 @@ class Objects:
         raise AssertionError
 
 
-class _Recent(OrderedDict[str, _T]):
-    """The most recently used values, at most `size` of them."""
+class _Locked(StoreError):
+    """Somebody holds the ref's lock file."""
 
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self._size = size
 
-    def get(self, key: str, default: _T | None = None) -> _T | None:  # type: ignore[override]  # one key type only
-        value = super().get(key)
-        if value is None:
-            return default
-        self.move_to_end(key)
-        return value
+@dataclass(slots=True)
+class _Hold:
+    """How many wait for a commit of a tree, and what of it was written before there is one."""
 
-    def put(self, key: str, value: _T) -> None:
-        self[key] = value
-        if len(self) > self._size:
-            self.popitem(last=False)
+    count: int = 0
+    objects: dict[Oid, tuple[int, bytes]] = field(default_factory=dict)
 
 
 def check_path(path: str) -> None:
@@ -355,45 +382,8 @@ def check_path(path: str) -> None:
         raise StoreError(f"path {path!r} names Git's own folder")
 
 
-def parse_commit(data: bytes) -> Commit:
-    head, _, message = data.partition(b"\n\n")
-    tree, parents, author, time = "", [], "", 0
-    for line in head.split(b"\n"):
-        key, _, value = line.partition(b" ")
-        if key == b"tree":
-            tree = value.decode()
-        elif key == b"parent":
-            parents.append(value.decode())
-        elif key == b"author":
-            author = value.rpartition(b" <")[0].decode("utf-8", "replace")
-        elif key == b"committer":
-            fields = value.rsplit(b" ", 2)
-            time = int(fields[1]) if len(fields) == 3 and fields[1].lstrip(b"-").isdigit() else 0
-    return Commit(tree, tuple(parents), author, time, message.decode("utf-8", "replace"))
-
-
 def _open(git_dir: Path) -> pygit2.Repository:
     try:
         return pygit2.Repository(str(git_dir))
     except pygit2.GitError as error:
         raise StoreError(f"{git_dir}: {error}") from error
-
-
-def _parse_tree(data: bytes) -> dict[bytes, Entry]:
-    out = {}
-    at, end = 0, len(data)
-    while at < end:
-        nul = data.index(b"\0", at)
-        mode, _, name = data[at:nul].partition(b" ")
-        at = nul + 21
-        out[name] = (int(mode, 8), data[nul + 1 : at].hex())
-    return out
-
-
-def _entry(name: bytes, entry: Entry) -> bytes:
-    return b"%o %s\0" % (entry[0], name) + bytes.fromhex(entry[1])
-
-
-def _tree_order(item: tuple[bytes, Entry]) -> bytes:
-    name, (mode, _) = item
-    return name + b"/" if mode == FOLDER else name

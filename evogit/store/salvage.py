@@ -32,9 +32,17 @@ def ref_files(repository: Repository, run: str) -> Iterator[Path]:
 
 
 def stale_locks(repository: Repository, run: str) -> list[Path]:
-    """Lock files of the run's refs that a killed process left."""
-    now = time.time()
-    return [p for p in ref_files(repository, run) if p.suffix == ".lock" and now - p.stat().st_mtime > STALE]
+    """Lock files of the run's refs, and of the file that refs are packed into, that a killed process left."""
+    locks = [path for path in ref_files(repository, run) if path.suffix == ".lock"]
+    return [path for path in (*locks, repository.common_dir / "packed-refs.lock") if _age(path) > STALE]
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was written; less than nothing if it is gone meanwhile."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return -1.0
 
 
 def broken_refs(repository: Repository, run: str) -> list[str]:

@@ -121,3 +121,14 @@ def test_clean_finds_workspaces_and_locks_of_the_dead(ran: Path) -> None:
     assert not work.exists()
     assert living.exists()
     assert not lock.exists()
+
+
+def test_a_run_removes_locks_of_the_dead_and_names_what_removes_young_ones(ran: Path) -> None:
+    journal = run_git("for-each-ref", "--format=%(refname)", "refs/evogit/main/journal/local-0", cwd=ran)
+    lock = ran / ".git" / f"{journal}.lock"
+    lock.touch()
+    assert "evogit clean" in evogit(ran, "run", "--deterministic", "--candidates", "3", code=1)
+    os.utime(lock, (time.time() - 3600,) * 2)
+    evogit(ran, "run", "--deterministic", "--candidates", "3", "--quiet")
+    assert not lock.exists()
+    assert "clean" in evogit(ran, "fsck")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,36 @@ def test_every_entry_and_candidate_survives_git_gc(repo: Path) -> None:
         assert objects.commit(entry.candidate).tree == entry.data["tree"]
         assert run_git("cat-file", "-p", f"{entry.oid}:stdout.txt", cwd=repo) == "out"
     journal_some(repository)
+
+
+def test_a_tree_that_is_still_evaluated_survives_git_gc(repo: Path) -> None:
+    """What was flushed before a commit led there is gone after a garbage collection: the commit brings it again."""
+    objects, journal = journal_some(find(repo), count=1)
+    base = objects.resolve("HEAD")
+    assert base is not None
+    tree = objects.edit(objects.commit(base).tree, {"a/b/slow.txt": b"slow\n", "a/c.txt": b"c\n"})
+    with objects.holding(tree), objects.holding(tree):
+        journal.append("noted", "meanwhile", {"text": "t"})
+        journal.publish()
+        assert objects.has(tree)
+        run_git("gc", "-q", "--prune=now", cwd=repo)
+        child = objects.put_commit(tree, [base], ADA, "slow\n")
+        journal.append("evaluated", "slow", {"tree": tree, "status": "ok", "score": 1}, candidate=child)
+        journal.publish()
+    assert run_git("show", f"{child}:a/b/slow.txt", cwd=repo) == "slow"
+    run_git("fsck", "--full", "--strict", cwd=repo)
+
+
+def test_a_ref_that_is_locked_for_a_moment_is_waited_for(repo: Path) -> None:
+    objects, journal = journal_some(find(repo), count=1)
+    lock = repo / ".git" / f"{journal.ref}.lock"
+    lock.touch()
+    journal.append("noted", "n", {"text": "t"})
+    opener = threading.Timer(0.3, lock.unlink)  # as `git gc`, which locks each ref while it packs them
+    opener.start()
+    assert journal.publish() == {}
+    opener.join()
+    assert objects.ref(journal.ref) == journal.tip
 
 
 def test_bare_repository(tmp_path: Path, repo: Path) -> None:
