@@ -60,6 +60,7 @@ def check(repository: Repository, run: str | None = None, progress: Callable[[in
             Finding("error", name, f"{ref} names no object: its file is empty or damaged", REPAIR)
             for ref in salvage.broken_refs(repository, name)
         ]
+        living = living_refs(objects, name)  # before the journals: who evolves meanwhile moves branches after them
         read, found = _journals(objects, name, progress)
         found = broken + found
         findings += found
@@ -68,7 +69,6 @@ def check(repository: Repository, run: str | None = None, progress: Callable[[in
             continue
         entries += len(read)
         candidates += sum(1 for entry in read if entry.candidate)
-        living = living_refs(objects, name)
         individuals += len(living)
         findings += _order_does_not_matter(name, read)
         findings += _individuals(repository, objects, name, fold(read), living)

@@ -99,6 +99,8 @@ def trade(repository: Repository, run: str, remote: Remote, pushed: dict[str, Oi
         text = f"{remote.name} refused {ref}: {why}"
         if ref in copied:
             text += ". Another copy of this repository writes under the same name, so this journal stays here"
+        elif "unpack" in why:
+            text += ". Is an object missing or damaged here? Type: evogit fsck --full"
         complaints.append(text)
     return Exchanged(0, tuple(dict.fromkeys(moved)), tuple(complaints), bool(copied))
 

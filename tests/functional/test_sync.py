@@ -129,6 +129,28 @@ def test_another_copy_of_a_repository_overwrites_nothing(tmp_path: Path, origin:
         assert "clean" in evogit(at, "fsck")
 
 
+def test_a_remote_that_takes_no_pack_is_no_copy_of_this_repository(tmp_path: Path, origin: Path) -> None:
+    """An object that is missing here breaks the push, over and over: that is said, and the host keeps its name."""
+    host = clone(str(origin), tmp_path / "host")
+    evogit(host, "run", "--candidates", "5", "--quiet")
+    evogit(host, "sync")
+    evogit(host, "run", "--candidates", "5", "--quiet")
+    name = (host / ".git/evogit/host").read_text()
+    hook = origin / "hooks/pre-receive"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    assert "refused" in evogit(host, "sync", code=1)
+    assert (host / ".git/evogit/host").read_text() == name
+    hook.unlink()
+    evogit(host, "sync")
+    assert status(clone_and_sync(origin, tmp_path / "other"))["candidates"] == 10
+
+
+def clone_and_sync(origin: Path, at: Path) -> Path:
+    evogit(clone(str(origin), at), "sync")
+    return at
+
+
 def test_a_parent_may_come_after_its_children() -> None:
     early, late = Phylogeny(), Phylogeny()
     base, a, b, c = (digit * 40 for digit in "0abc")
