@@ -263,7 +263,8 @@ def score_digest(task: Task) -> str:
         "limits": task.limits.model_dump(exclude={"resident"} if task.limits.resident is None else None),
         "parameters": dict(task.parameters),
         "files": {path: hashlib.sha256(data).hexdigest() for path, data in task.files.items()},
-        "executables": sorted(task.executables & task.files.keys()),
+        # A script is run whatever its mode is (`Workspace`): to lose it in a checkout makes no other evaluator.
+        "executables": sorted(p for p in task.executables & task.files.keys() if not task.files[p].startswith(b"#!")),
     }
     spec = task.evaluation
     if spec.model is not None:

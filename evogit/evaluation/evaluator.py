@@ -227,6 +227,9 @@ class Evaluator:
         runs: list[Evaluation] = []
         for _ in range(stage.repeats):
             evaluation = await self._once(space, stage, epoch)
+            if not evaluation.ok and space.mend():
+                # Whoever cleans up or changes modes here disturbs the judge: that is not the candidate's failure.
+                evaluation = await self._once(space, stage, epoch)
             if not evaluation.ok:
                 return evaluation
             runs.append(evaluation)

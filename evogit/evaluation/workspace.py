@@ -132,8 +132,25 @@ class Workspace:
                 self._prune(path)
 
     def _lay(self, path: str) -> None:
-        data = self.overlay[path]
-        self._put(path, data, 0o755 if data.startswith(b"#!") else 0o644)
+        self._put(path, self.overlay[path], self._mode(path))
+
+    def _mode(self, path: str) -> int:
+        return 0o755 if self.overlay[path].startswith(b"#!") else 0o644
+
+    def mend(self) -> bool:
+        """Lay anew what somebody from outside took away of the overlay, or gave another mode; whether there was any."""
+        laid = [path for path in self.overlay if self._covered or path not in self.judges]
+        wrong = [path for path in laid if not self._stands(path)]
+        for path in wrong:
+            self._lay(path)
+        return bool(wrong)
+
+    def _stands(self, path: str) -> bool:
+        try:
+            found = (self.folder / path).lstat()
+        except OSError:
+            return False
+        return found.st_mode == stat.S_IFREG | self._mode(path) and found.st_size == len(self.overlay[path])
 
     def _link(self, path: str) -> None:
         self._parents(path)

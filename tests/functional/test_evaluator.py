@@ -449,3 +449,28 @@ def test_packages_are_seen_where_the_task_wants_them_and_only_read(tmp_path: Pat
     for found in asyncio.run(twice()):
         # A sandbox that only limits lets a candidate write wherever its user may.
         assert found.feedback == "theirs kept" or chosen.name == "limits", found
+
+
+def test_a_judge_that_somebody_disturbs_is_laid_anew(tmp_path: Path, chosen: Sandbox) -> None:
+    """Its file in the warm workspace lost its mode, or is gone: no candidate fails by that."""
+    folder = tmp_path / "task"
+    folder.mkdir()
+    toml = 'direction = "maximize"\nevolve = ["x"]\n[evaluation]\ncommand = ["./judge.sh"]\ndeadline = 30\n'
+    (folder / "task.toml").write_text(toml)
+    (folder / "goal.md").write_text("g\n")
+    (folder / "judge.sh").write_text('#!/bin/sh\necho "{\\"score\\": $(cat x)}" > "$EVOGIT_RESULT"\n')
+    task = load_task_folder(folder)
+    objects = repository.create(tmp_path / "repo", {"start": (b"", False)}, "start").objects()
+    trees = [objects.put_tree({"x": (b"%d" % number, FILE)}) for number in range(4)]
+
+    async def all_of() -> list[Evaluation]:
+        found = []
+        async with Evaluator(task, objects, jobs=1, sandbox=chosen, scratch=tmp_path / "s") as evaluator:
+            places = [*Path("/dev/shm").glob(f"evogit-{os.getpid()}-*"), tmp_path / "s"]
+            for number, tree in enumerate(trees):
+                found.append(await evaluator.evaluate(tree))
+                for laid in [path for place in places for path in place.rglob("slots/*/candidate/judge.sh")]:
+                    laid.chmod(0o644) if number % 2 else laid.unlink()
+        return found
+
+    assert [found.score for found in asyncio.run(all_of())] == [0.0, 1.0, 2.0, 3.0]

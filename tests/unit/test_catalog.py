@@ -200,6 +200,10 @@ def test_the_digest_is_of_what_can_change_a_score(folder: Path) -> None:
     assert catalog.load_task_folder(folder).digest == before
     write(folder, {"evaluate.py": "other\n"})
     assert catalog.load_task_folder(folder).digest != before
+    write(folder, {"evaluate.py": "#!/bin/sh\n"})
+    script = catalog.load_task_folder(folder).digest
+    (folder / "evaluate.py").chmod(0o755)  # a script is run whatever its mode is
+    assert catalog.load_task_folder(folder).digest == script
 
 
 # ---- finding ----------------------------------------------------------------------------------------------------
