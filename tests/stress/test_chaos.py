@@ -1,4 +1,4 @@
-"""The short version of `make stress`: two hosts, the faults that need no packages and no root, each once."""
+"""The short version of `make stress`: two hosts, every fault once. Nothing here depends on how fast the machine is."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.stress.chaos import stress
+from tests.stress.chaos import END, stress
+from tests.stress.faults import FAULTS
 
-SHORT = ("kill -9", "corrupt loose object", "git gc --prune=now")
 
-
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_nothing_acknowledged_is_lost_whatever_breaks(tmp_path: Path) -> None:
-    table = stress(tmp_path, hosts=2, rounds=1, seed=1, faults=SHORT)
-    assert {fault: tally.tried for fault, tally in table.items()} == dict.fromkeys(SHORT, 1) | {
-        "all hosts at the end": 2
+    table = stress(tmp_path, hosts=2, rounds=1, seed=1)
+    skipped = {fault: tally.skipped for fault, tally in table.items() if tally.skipped}
+    assert {fault: tally.tried for fault, tally in table.items()} == {
+        **{fault: int(fault not in skipped) for fault in FAULTS},
+        END: 2,
     }
-    assert all(tally.lost == 0 for tally in table.values()), table
+    assert sum(tally.lost for tally in table.values()) == 0, table
     assert all(tally.survived == tally.tried for tally in table.values()), table
+    if skipped:  # in CI, what could be installed has to be (tests/conftest.py); everything else was tried
+        pytest.skip("; ".join(f"{fault}: {why}" for fault, why in skipped.items()))
