@@ -70,9 +70,13 @@ class Scoring:
         return replace(again, score=score, metrics=metrics, samples=samples, seconds=first.seconds + again.seconds)
 
     async def score(self, commit: Oid, tree: Oid, agent: str, epoch: int) -> Evaluation:
-        """The evaluation in `epoch` of a version that exists already; journaled, without a decision, if it is new."""
+        """The evaluation in `epoch` of a version that exists already; journaled, without a decision, if it is new.
+
+        A noisy score is measured twice, as that of whoever is to take its place: a start that was lucky once would keep
+        everybody away.
+        """
         found = self._session.population.result(tree, epoch)
-        return found if found is not None else await self._examine(commit, tree, agent, epoch)
+        return found if found is not None else await self._examine(commit, tree, agent, epoch, twice=True)
 
     async def validate(self, commit: Oid, tree: Oid, agent: str) -> Evaluation | None:
         """The validation of a version; None if the task has no such stage or the result was known."""
@@ -91,10 +95,14 @@ class Scoring:
         found = self._session.population.result(tree, epoch)
         return found if found is not None else await self._examine(commit, tree, "minimize", epoch, trial=True)
 
-    async def _examine(self, commit: Oid, tree: Oid, agent: str, epoch: int, *, trial: bool = False) -> Evaluation:
+    async def _examine(
+        self, commit: Oid, tree: Oid, agent: str, epoch: int, *, trial: bool = False, twice: bool = False
+    ) -> Evaluation:
         session, validation = self._session, epoch == VALIDATION
         evaluation = await self.evaluator.evaluate(tree, epoch=0 if validation else epoch, validation=validation)
         evaluation = replace(evaluation, epoch=epoch)
+        if twice and session.task.evaluation.noisy and evaluation.ok:
+            evaluation = await self.measure_again(tree, evaluation)
         data = write_evaluation(evaluation, timed=not session.plan.deterministic)
         data |= {"tree": tree, "digest": session.digest, "host": session.host, "agent": agent}
         if trial:
