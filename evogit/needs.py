@@ -59,19 +59,19 @@ def look(need: Need, model: str | None = None, configured: Iterable[str] = (), p
     program = next(filter(None, (shutil.which(name, path=path) for name in _PROGRAMS[need])), None)
     if program is None:
         return Found(need, False, f"{_WORDS[need]} is not in {path}. {_INSTALL[need]}")
-    if need == "compiler" and not _compiles(program):
+    if need == "compiler" and not _compiles(program, path):
         return Found(need, False, f"{program} cannot build a C program (no headers?). {_INSTALL[need]}")
     return Found(need, True, program)
 
 
-def _compiles(program: str) -> bool:
-    """A compiler without the C library's headers is common in small images."""
+def _compiles(program: str, path: str) -> bool:
+    """A compiler without the C library's headers is common in small images. `path`: where it finds its assembler."""
     with tempfile.TemporaryDirectory(prefix="evogit-cc-") as folder:
         out = Path(folder) / "probe"
         text = b'#include <stdio.h>\nint main(void) { return puts("") < 0; }\n'
         command = [program, "-x", "c", "-", "-o", str(out)]
         try:
-            done = subprocess.run(command, input=text, capture_output=True, check=False, timeout=60)
+            done = subprocess.run(command, input=text, capture_output=True, check=False, timeout=60, env={"PATH": path})
         except (OSError, subprocess.TimeoutExpired):
             return False
         return done.returncode == 0

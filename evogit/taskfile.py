@@ -28,6 +28,7 @@ class _VocabularyTable(Table):
     calls: Strings = ()
     expressions: Strings = ()
     numbers: Annotated[tuple[float, ...], Field(strict=False)] = ()
+    hot: Strings = ()
 
 
 class _TaskTable(Table):

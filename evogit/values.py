@@ -146,12 +146,14 @@ class Vocabulary:
     ``names``: identifiers or dotted attributes usable as leaves (besides names in scope).
     ``calls``: function templates with ``_`` for an argument, as ``"np.maximum(_, _)"``.
     ``expressions``: whole expressions worth trying. ``numbers``: constants worth trying.
+    ``hot``: functions, as ``path.py:name``, where a profile says that the time goes: for agents that save time.
     """
 
     names: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
     expressions: tuple[str, ...] = ()
     numbers: tuple[float, ...] = ()
+    hot: tuple[str, ...] = ()
 
 
 def better(direction: Direction, a: float, b: float) -> bool:

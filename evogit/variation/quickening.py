@@ -25,11 +25,23 @@ TEXT_TO_TEXT = frozenset(
 )
 """Methods that answer the text they work on as it is where they find nothing."""
 
+HOT = 0.8  # how often an edit is looked for in one of the functions that the task calls hot, where it does
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def functions(tree: ast.Module) -> Iterator[Function]:
-    return (node for node in ast.walk(tree) if isinstance(node, Function))
+def place(request: Request, paths: list[str]) -> tuple[str, str]:
+    """Where to look: a path, and the name of a function or nothing for all of the file."""
+    hot = [each.rpartition(":")[::2] for each in request.vocabulary.hot]
+    hot = [(path, name) for path, name in hot if path in paths]
+    if hot and request.rng.random() < HOT:
+        return request.rng.choice(hot)
+    return request.rng.choice(paths), ""
+
+
+def functions(tree: ast.Module, name: str = "") -> Iterator[Function]:
+    """All functions of a module, or those of this name."""
+    return (node for node in ast.walk(tree) if isinstance(node, Function) and name in ("", node.name))
 
 
 def span(source: Source, node: ast.expr | ast.stmt) -> tuple[int, int]:
@@ -67,9 +79,9 @@ class Skippable:
     marks: tuple[str, ...]
 
 
-def skip(source: Source, request: Request) -> Edit:
+def skip(source: Source, request: Request, name: str = "") -> Edit:
     """Make a call only where the text that it works on has a character that the call looks for."""
-    spots = list(_skippable(source))
+    spots = list(_skippable(source, name))
     if not spots:
         raise VariationError("no call to skip")
     spot = request.rng.choice(spots)
@@ -80,10 +92,10 @@ def skip(source: Source, request: Request) -> Edit:
     return start, words("skip", f"{text} where there is no {mark!r}"), rewritten(source, [(start, end, new)])
 
 
-def _skippable(source: Source) -> Iterator[Skippable]:
+def _skippable(source: Source, name: str) -> Iterator[Skippable]:
     """Calls of methods on, or with, a local text, that name characters: themselves, or in what they are called on."""
     constants = _module_texts(source.tree)
-    for function in functions(source.tree):
+    for function in functions(source.tree, name):
         local = _bound(function)
         for call in ast.walk(function):
             if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
@@ -139,22 +151,22 @@ def _marks(text: str, *, regular: bool) -> set[str]:
 # Hoist: read an attribute once, before a loop
 
 
-def hoist(source: Source, request: Request) -> Edit:
+def hoist(source: Source, request: Request, name: str = "") -> Edit:
     """Read an attribute before a loop rather than in each turn of it."""
-    spots: list[tuple[ast.stmt, str, list[ast.Attribute]]] = []
-    for function in functions(source.tree):
+    spots: list[tuple[ast.stmt, list[ast.Attribute]]] = []
+    for function in functions(source.tree, name):
         for loop in ast.walk(function):
             if isinstance(loop, ast.For | ast.While) and _alone(source, loop):
-                spots += [(loop, name, reads) for name, reads in _steady(loop).items()]
+                spots += [(loop, reads) for reads in _steady(loop).values()]
     if not spots:
         raise VariationError("no loop to take anything out of")
-    loop, _, reads = request.rng.choice(spots)
+    loop, reads = request.rng.choice(spots)
     text = text_of(source, reads[0])
-    name = f"{text.replace('.', '_').lstrip('_')}_"
+    local = f"{text.replace('.', '_').lstrip('_')}_"
     start = source.starts[loop.lineno - 1]
     indent = " " * loop.col_offset
-    changes = [(*span(source, read), name) for read in reads]
-    new = rewritten(source, [(start, start, f"{indent}{name} = {text}\n"), *changes])
+    changes = [(*span(source, read), local) for read in reads]
+    new = rewritten(source, [(start, start, f"{indent}{local} = {text}\n"), *changes])
     return start, words("hoist", f"{text} out of {source.lines()[loop.lineno - 1].decode()}"), new
 
 
@@ -184,13 +196,13 @@ def _steady(loop: ast.For | ast.While) -> dict[str, list[ast.Attribute]]:
 # Inline: what a short function does, in the place of its call
 
 
-def inline(source: Source, request: Request) -> Edit:
+def inline(source: Source, request: Request, name: str = "") -> Edit:
     """Put the one expression that a function consists of in the place of a call of it."""
     known = inlining.short_functions(request.receiver.files)
     here = inlining.module_names(source.tree)
     spots: list[tuple[ast.Call, str]] = []
     used = {node.value: True for node in ast.walk(source.tree) if isinstance(node, ast.Expr)}
-    for function in functions(source.tree):
+    for function in functions(source.tree, name):
         for call in ast.walk(function):
             if isinstance(call, ast.Call):
                 texts = inlining.bodies(call, known, here, value=call not in used)
@@ -205,12 +217,12 @@ def inline(source: Source, request: Request) -> Edit:
 # Remember: what a function answered before
 
 
-def remember(source: Source, request: Request) -> Edit:
+def remember(source: Source, request: Request, name: str = "") -> Edit:
     """Let a function of the module keep its last answers."""
     found = [
         node
         for node in source.tree.body
-        if isinstance(node, ast.FunctionDef) and node.args.args and not node.decorator_list
+        if isinstance(node, ast.FunctionDef) and node.args.args and not node.decorator_list and name in ("", node.name)
     ]
     if not found:
         raise VariationError("no function of the module itself")
@@ -231,11 +243,11 @@ def remember(source: Source, request: Request) -> Edit:
 # Idiom: another spelling of the same
 
 
-def idiom(source: Source, request: Request) -> Edit:
+def idiom(source: Source, request: Request, name: str = "") -> Edit:
     """Spell an expression in a way that the interpreter runs faster."""
     spots = [
         (node, new)
-        for function in functions(source.tree)
+        for function in functions(source.tree, name)
         for node in ast.walk(function)
         if isinstance(node, ast.Call) and (new := _spelt(source, node)) is not None
     ]

@@ -69,14 +69,17 @@ class Syntax:
             return crossing.transplant(request, _still_python)
         if request.operator == "exchange":
             return _exchange(request)
-        edit = _EDITS[request.operator]
         paths = [path for path in request.receiver.files if path.endswith(".py")]
         for _ in range(TRIES if paths else 0):
-            path = request.rng.choice(paths)
+            quicker = request.operator in self.FURTHER
+            path, name = quickening.place(request, paths) if quicker else (request.rng.choice(paths), "")
             data = request.receiver.files[path]
             try:
                 source = parse(data)
-                at, words, new = edit(source, request)
+                if quicker:
+                    at, words, new = _QUICKER[request.operator](source, request, name)
+                else:
+                    at, words, new = _EDITS[request.operator](source, request)
             except VariationError:
                 continue
             if new != data and valid(new):
@@ -318,6 +321,8 @@ _EDITS: dict[str, Callable[[Source, Request], Edit]] = {
     "duplicate": statements.duplicate,
     "reorder": statements.reorder,
     "simplify": _simplify,
+}
+_QUICKER: dict[str, Callable[[Source, Request, str], Edit]] = {
     "skip": quickening.skip,
     "hoist": quickening.hoist,
     "inline": quickening.inline,

@@ -23,6 +23,7 @@ FAMILIES = {
     "serif": ("Noto Serif", "Liberation Serif", "DejaVu Serif"),
     "monospace": ("Noto Sans Mono", "Liberation Mono", "DejaVu Sans Mono"),
 }
+FAMILIES["system-ui"] = FAMILIES["sans-serif"]  # what Tailwind asks for first; unknown, it came out with serifs
 FONTS = """<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 <fontconfig><dir>/usr/share/fonts</dir><dir>/usr/local/share/fonts</dir><cachedir>{cache}</cachedir>{families}</fontconfig>
 """

@@ -22,6 +22,7 @@ from evogit.evaluation import sandbox
 from evogit.evaluation.trying import protected
 from evogit.packages import InstallError, installed
 from tests.chatserver import ChatServer
+from tests.webpages import is_judging, judged, pages, reply, told
 
 CACHE = Path(__file__).parents[2] / ".cache/web-app"
 NPMRC = Path(os.environ["EVOGIT_TEST_REAL_HOME"]) / ".npmrc"
@@ -82,11 +83,6 @@ def said(*arguments: str, at: Path) -> str:
     return done.stdout
 
 
-def reply(files: dict[str, str]) -> str:
-    """Whole files, as the agent `author` writes them."""
-    return "\n".join(f"{path}\n```\n{text.rstrip()}\n```\n" for path, text in files.items())
-
-
 def app(before: str = "", inside: str = "", head: str = "") -> dict[str, str]:
     return {"src/App.jsx": head + PAGE.format(before=before, inside=inside)}
 
@@ -94,48 +90,67 @@ def app(before: str = "", inside: str = "", head: str = "") -> dict[str, str]:
 ATTEMPTS: dict[str, dict[str, str]] = {
     "lint": app(before="  const left = 1;\n"),
     "build": app(head='import Hero from "./Hero.jsx";\n', inside="      <Hero />\n"),
-    "console": app(
+    "page": app(
         head='import { useEffect } from "react";\n',
         before='  useEffect(() => {\n    Promise.reject(new Error("the news did not come"));\n  }, []);\n',
+        inside='      <p className="w-[600px]">Code that evolves in the repository you have.</p>\n',
     ),
-    "overflow": app(inside='      <p className="w-[600px]">Code that evolves in the repository you have.</p>\n'),
-    "good": {
-        path.relative_to(TRIALS / "reference").as_posix(): path.read_text()
-        for path in sorted((TRIALS / "reference").rglob("*"))
-        if path.is_file()
-    },
 }
+"""What a model gets wrong before it gets the first stage right."""
+STAGES = tuple(int(stage) for stage in os.environ.get("EVOGIT_WEB_STAGES", "2 4").split())
+"""Of the goal, each a run of its own: `EVOGIT_WEB_STAGES="1 2 3 4"` takes no short cut, and twice as long."""
+
+
+def opened_stage(at: Path, stage: int) -> None:
+    """As a person goes on: more is asked for, and the agents are told what it is."""
+    toml = at / ".evogit/tasks/web-app/task.toml"
+    toml.write_text(re.sub(r"(?m)^stage = \d$", f"stage = {stage}", toml.read_text()))
+    (at / "stage.md").write_text(f"{told(stage)}\n")
+    said("goal", "edit", "--file", "stage.md", at=at)
+    (at / "stage.md").unlink()
 
 
 @pytest.mark.usefixtures("ready")
-def test_a_run_keeps_the_good_page_and_says_what_is_wrong_with_the_others(tmp_path: Path) -> None:
-    with ChatServer(reply=[reply(files) for files in ATTEMPTS.values()]) as server:
+def test_a_page_grows_stage_by_stage_and_what_is_wrong_is_said(tmp_path: Path) -> None:
+    """From the seed to the whole page: an author, a critic, the score as gate, and a run for each stage of the goal."""
+    replies = [pages(files) for files in ATTEMPTS.values()]
+    replies += [reply(stage, since) for since, stage in zip((0, *STAGES), STAGES, strict=False)]
+    written = iter(replies)
+    with ChatServer(reply=lambda body: judged(str(body["messages"])) if is_judging(body) else next(written)) as server:
         at = tmp_path / "site"
-        said("new", "site", "--task", "web-app", at=tmp_path)
+        said("new", "site", "--task", "web-app", "--set", f"stage={STAGES[0]}", at=tmp_path)
         with (at / ".evogit/config.toml").open("a") as config:
             config.write(
                 f'\n[models.fast]\nmodel = "scripted"\nbase_url = "{server.url}"\nmax_tokens = 9000\ntimeout = 30\n'
             )
-        said(
-            *("run", "--agents", "author:1", "--policy", "best-of-n", "--candidates", "5"),
-            *("--sandbox", "bubblewrap", "--deterministic", "-q"),
-            at=at,
-        )
+        for stage in STAGES:
+            first = stage == STAGES[0]
+            if not first:
+                opened_stage(at, stage)
+            said(
+                *("run", "--agents", "author:1, critic", "--candidates", str(len(ATTEMPTS) + 1 if first else 1)),
+                *("--sandbox", "bubblewrap", "--deterministic", "-q"),
+                at=at,
+            )
+    names = [*ATTEMPTS, *(f"stage {stage}" for stage in STAGES)]
     rows = [json.loads(line) for line in said("log", "--json", at=at).splitlines()]
     found: dict[str, dict[str, Any]] = {
         name: json.loads(said("show", row["commit"], "--json", at=at))
-        for name, row in zip(ATTEMPTS, sorted(rows, key=lambda row: row["step"]), strict=True)
+        for name, row in zip(names, sorted(rows, key=lambda row: row["step"]), strict=True)
     }
-    told = {name: each["evidence"].get("feedback.txt", "") for name, each in found.items()}
-    assert "'left' is assigned a value but never used" in told["lint"]
-    assert 'Could not resolve "./Hero.jsx"' in told["build"]
-    assert "the console says: Error: the news did not come" in told["console"]
-    assert "at 375 px the page is" in told["overflow"]
-    assert told["good"].strip() == "28 of 28 checks hold at stage 4"
-    outcome = {name: each["entries"][0]["decision"] for name, each in found.items()}
-    assert outcome == {
-        "lint": "threshold", "build": "failed", "console": "worse", "overflow": "worse", "good": "accepted",
-    }  # fmt: skip
+    feedback = {name: each["evidence"].get("feedback.txt", "") for name, each in found.items()}
+    assert "'left' is assigned a value but never used" in feedback["lint"]
+    assert 'Could not resolve "./Hero.jsx"' in feedback["build"]
+    assert "the console says: Error: the news did not come" in feedback["page"]
+    assert "at 375 px the page is" in feedback["page"]
+    decisions = {name: each["entries"][0]["decision"] for name, each in found.items()}
+    assert decisions == {"lint": "threshold", "build": "failed", "page": "worse"} | {
+        f"stage {stage}": "accepted" for stage in STAGES
+    }
+    assert [found[f"stage {stage}"]["entries"][0]["score"] for stage in STAGES] == [1.0] * len(STAGES)
+    assert feedback["stage 4"].strip() == "28 of 28 checks hold at stage 4"
+    judgements = json.loads(said("stats", "--json", at=at))["spent"]["role"]["judge"]["calls"]
+    assert judgements >= 2 * len(STAGES)
     best = json.loads(said("best", "--json", at=at))
     assert best["score"] == 1.0
     seen_by_a_person(at, best["commit"])
