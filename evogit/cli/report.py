@@ -79,7 +79,7 @@ def headline(found: Morning) -> str:
     if not found.improvements:
         best = f"Nothing improved: the best is {number(found.after)}."
     else:
-        best = f"The best went from {number(found.before)} to {number(found.after)}."
+        best = "The best went from {} to {}.".format(*apart(found.before, found.after))
     return f"{best} {what}; {bill}."
 
 
@@ -89,7 +89,7 @@ def tables(found: Morning) -> list[tuple[str, tuple[str, ...], list[tuple[str, .
         (
             _clock(i.milliseconds),
             i.commit[:10],
-            f"{number(i.before)} → {number(i.score)}",
+            " → ".join(apart(i.before, i.score)),
             i.agent,
             i.operator,
             i.summary,
@@ -101,6 +101,7 @@ def tables(found: Morning) -> list[tuple[str, tuple[str, ...], list[tuple[str, .
         for w in found.workers
     ]
     waiting: list[tuple[str, ...]] = [(item.commit[:10], item.why, item.because) for item in found.waiting]
+    look = " (type: evogit review)" if waiting else ""
     more = len(found.improvements) - len(improved)
     title = f"What improved (the last {len(improved)} of {len(improved) + more})" if more else "What improved"
     return [
@@ -112,8 +113,18 @@ def tables(found: Morning) -> list[tuple[str, tuple[str, ...], list[tuple[str, .
             "Nobody worked.",
         ),
         ("What was decided", ("decision",), [(text,) for text in found.decided], "Nothing."),
-        ("What waits for review", ("commit", "why", "because"), waiting, "Nothing. Type: evogit review"),
+        (f"What waits for review{look}", ("commit", "why", "because"), waiting, "Nothing. Type: evogit review"),
     ]
+
+
+def apart(one: float | None, other: float | None) -> tuple[str, str]:
+    """Two scores for people, with as many digits as it takes to tell them apart."""
+    if one is not None and other is not None and one != other:
+        for digits in range(6, 18):
+            shown = f"{one + 0.0:.{digits}g}", f"{other + 0.0:.{digits}g}"
+            if shown[0] != shown[1]:
+                return shown
+    return number(one), number(other)
 
 
 def _clock(milliseconds: int) -> str:
@@ -152,25 +163,44 @@ def _cell(text: str) -> str:
     return shown
 
 
+STYLE = """
+:root{--paper:#fff;--ink:#212529;--quiet:#636b74;--line:#d5dbe0;color-scheme:light dark}
+@media (prefers-color-scheme:dark){:root{--paper:#15181c;--ink:#e9ecef;--quiet:#9aa3ac;--line:#3a4149}}
+*{box-sizing:border-box}
+body{font:15px/1.5 system-ui,"DejaVu Sans",sans-serif;background:var(--paper);color:var(--ink);
+max-width:72em;margin:1.5em auto;padding:0 1em}
+h1{font-size:1.6em;line-height:1.25;overflow-wrap:anywhere}h2{font-size:1.2em;margin:1.6em 0 .4em}
+.wide{overflow-x:auto}table{border-collapse:collapse}
+th,td{text-align:left;vertical-align:top;padding:.25em 1.2em .25em 0;border-bottom:1px solid var(--line)}
+th{color:var(--quiet);font-weight:600}td:not(:last-child){white-space:nowrap}
+.figures :is(th,td):not(:first-child){text-align:right;font-variant-numeric:tabular-nums}.figures td{white-space:nowrap}
+td:last-child{overflow-wrap:anywhere}
+.graph{overflow-x:auto;background:#fff;border:1px solid var(--line);border-radius:8px}svg{display:block}
+@media (max-width:40em){h1{font-size:1.3em}.figures :is(th,td){padding-right:.7em;font-size:.87em}
+.list,.list tbody{display:block}.list tr{display:flex;flex-wrap:wrap;column-gap:.9em;padding:.35em 0;
+border-bottom:1px solid var(--line)}.list tr:first-child{display:none}.list td{border:0;padding:0}
+.list td:not(:last-child){color:var(--quiet)}.list td:last-child{flex:1 0 100%}}
+"""
+
+
 def page(found: Morning, picture: Picture) -> str:
-    """One page without scripts or anything from elsewhere."""
+    """One page without scripts or anything from elsewhere, for wide and narrow screens, light and dark."""
     from evogit.phylogeny.formats import svg
     from evogit.phylogeny.formats.text import line
 
-    body = [f"<h1>{html.escape(line(_title(found, picture)))}</h1>", f"<p>{html.escape(headline(found))}</p>"]
+    name = html.escape(line(_title(found, picture)))
+    body = [f"<h1>{name}</h1>", f"<p>{html.escape(headline(found))}</p>"]
     for title, columns, rows, none in tables(found):
         body.append(f"<h2>{html.escape(title)}</h2>")
         if not rows:
             body.append(f"<p>{html.escape(none)}</p>")
             continue
+        kind = "figures" if "cost" in columns else "list"
         head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
         cells = ("".join(f"<td>{html.escape(line(cell))}</td>" for cell in row) for row in rows)
-        body.append(f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>")
-    body += ["<h2>The graph</h2>", f"<div class='graph'>{svg.render(picture)}</div>"]
-    style = "body{font:15px/1.5 system-ui,sans-serif;max-width:72em;margin:2em auto;padding:0 1em}"
-    style += (
-        "table{border-collapse:collapse}th,td{text-align:left;padding:.2em .8em .2em 0;border-bottom:1px solid #ddd}"
-    )
-    style += ".graph{overflow-x:auto}svg{max-width:100%;height:auto}"
-    head = f"<meta charset='utf-8'><title>{html.escape(line(_title(found, picture)))}</title><style>{style}</style>"
+        lines = "".join(f"<tr>{row}</tr>" for row in cells)
+        body.append(f"<div class='wide'><table class='{kind}'><tr>{head}</tr>{lines}</table></div>")
+    body += ["<h2>The graph</h2>", f"<div class='graph' tabindex='0'>{svg.render(picture)}</div>"]
+    head = "<meta charset='utf-8'><meta name='viewport' content='width=device-width,initial-scale=1'>"
+    head += f"<title>{name}</title><style>{STYLE}</style>"
     return "\n".join([f"<!doctype html><html lang='en'><head>{head}</head><body>", *body, "</body></html>\n"])

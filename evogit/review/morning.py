@@ -73,7 +73,7 @@ def morning(record: Record, entries: Iterable[Entry], since: int) -> Morning:
         workers,
         sum(worker.tokens for worker in workers),
         math.fsum(worker.cost for worker in workers),
-        tuple(_decided(entry) for entry in new if entry.kind == "decided"),
+        tuple(_decided(entry) for entry in new if entry.kind in ("decided", "goal")),
         tuple(agenda(record)),
     )
 
@@ -138,5 +138,8 @@ def _workers(entries: Iterable[Entry], improved: set[Oid]) -> tuple[Worker, ...]
 
 def _decided(entry: Entry) -> str:
     data = entry.data
-    reason = f": {data['reason']}" if data.get("reason") else ""
-    return f"{data.get('author', '?')}: {data.get('decision', '?')} {(entry.candidate or '')[:10]}{reason}"
+    verb = "goal" if entry.kind == "goal" else str(data.get("decision", "?"))
+    on = entry.candidate or str(data.get("on") or data.get("agent") or data.get("entry") or "")
+    words = f"{data.get('author', '?')}: {verb} {on if data.get('agent') == on else on[:10]}".rstrip()
+    reason = data.get("reason") or data.get("text")
+    return f"{words}: {reason}" if reason else words

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from evogit.cli.report import apart
 from tests.functional.test_decisions import evogit, finished, ran, rows, said
 
 __all__ = ["finished", "ran"]
@@ -31,12 +32,14 @@ def test_the_report_agrees_with_the_log(ran: Path) -> None:
 
 def test_people_read_it(ran: Path) -> None:
     evogit(ran, "prune", "best", "-m", "a | b <script>alert(1)</script>")
+    evogit(ran, "guide", "Shorter, please")
     text = evogit(ran, "report", "--since", "2000-01-01", "-o", "r.md")
     assert "improvements" in text
     shown = (ran / "r.md").read_text()
     for title in ("## What improved", "## By whom, at what cost", "## What waits for review", "## The graph"):
         assert title in shown
     assert "a \\| b \\<script\\>" in shown
+    assert "guide: Shorter, please" in shown
     evogit(ran, "report", "--since", "2000-01-01", "--format", "html", "-o", "r.html")
     page = (ran / "r.html").read_text()
     assert "<script" not in page
@@ -48,3 +51,10 @@ def test_people_read_it(ran: Path) -> None:
 @pytest.mark.parametrize("option", [("--since", "tomorrow-ish"), ("--format", "pdf")])
 def test_mistakes(ran: Path, option: tuple[str, str]) -> None:
     assert option[0] in evogit(ran, "report", *option, code=2)
+
+
+def test_scores_that_differ_look_different() -> None:
+    assert apart(2.185821, 2.185823) == ("2.185821", "2.185823")
+    assert apart(1.0, 2.0) == ("1", "2")
+    assert apart(None, 1.5) == ("–", "1.5")
+    assert apart(3.0, 3.0) == ("3", "3")
