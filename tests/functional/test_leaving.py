@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from evogit.store.repository import RunLock, find
@@ -132,3 +134,45 @@ def test_a_run_removes_locks_of_the_dead_and_names_what_removes_young_ones(ran: 
     evogit(ran, "run", "--deterministic", "--candidates", "3", "--quiet")
     assert not lock.exists()
     assert "clean" in evogit(ran, "fsck")
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [("y\r", 0, "removed run main"), ("n\r", 1, "nothing was removed"), ("\r", 1, "nothing was removed"),
+     ("\x03", 130, "interrupted"), ("\x04", 130, "interrupted")],
+    ids=["yes", "no", "nothing", "ctrl-c", "end-of-file"],
+)  # fmt: skip
+def test_drop_asks_on_a_terminal(ran: Path, answer: str, code: int, said: str) -> None:
+    """Only a yes removes anything; what goes is told before the question."""
+    before = photograph(ran)
+    words = ["-m", "evogit", "-C", str(ran), "drop", "main"]
+    child: pexpect.spawn[str] = pexpect.spawn(
+        sys.executable, words, dimensions=(40, 200), encoding="utf-8", timeout=150, env=os.environ
+    )
+    child.expect_exact("25 candidates")
+    child.expect_exact("promoted/v1")
+    child.expect_exact("Remove run 'main' for good? [y/N]: ")
+    child.send(answer)
+    child.expect_exact(said)
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == code
+    assert photograph(ran) == ([] if code == 0 else before)
+    assert photograph(ran, "other")
+    assert (ran / ".git/evogit/main").exists() == (code != 0)
+
+
+def test_drop_without_a_terminal_needs_to_be_told(ran: Path) -> None:
+    """A yes on standard input that is no terminal is no confirmation."""
+    before = photograph(ran)
+    done = subprocess.run(
+        [sys.executable, "-m", "evogit", "-C", str(ran), "drop", "main"],
+        input="y\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=150,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "evogit drop main --yes" in done.stderr
+    assert photograph(ran) == before

@@ -223,11 +223,14 @@ def _own(host: Host, prefix: str) -> list[str]:
 
 
 def collect(world: World, host: Host) -> None:
-    """``git gc --prune=now`` here and on the remote, in the middle of everything."""
+    """``git gc --prune=now`` here in the middle of everything, and ``git gc`` on the remote.
+
+    With --prune=now Git itself removes what is just being pushed, between its objects and its ref (git-gc(1), NOTES).
+    """
     host.running()
-    for at in (host.at, world.origin):
+    for at, words in ((host.at, ["--prune=now"]), (world.origin, [])):
         # A second garbage collector or a repack at the same time makes Git give up: then it did nothing.
-        subprocess.run(["git", "gc", "-q", "--prune=now"], cwd=at, check=False, capture_output=True)
+        subprocess.run(["git", "gc", "-q", *words], cwd=at, check=False, capture_output=True)
 
 
 def forbid(_: World, host: Host) -> None:
