@@ -153,7 +153,8 @@ class _Reading:
         if base is not None:
             known, commit = self.rows.get(base), objects.commit(base)
             facts = replace(known.facts, summary=subject(commit)) if known else from_commit(commit)
-            self.rows[base] = _Row((), commit.time * 1000, facts)
+            # A run's time begins as it is founded, however old the commit is.
+            self.rows[base] = _Row((), self.population.first, facts)
         asked = [oid for oid in asked if objects.has(oid)]
         if not asked:
             return

@@ -131,6 +131,15 @@ def test_candidates_speak_for_themselves_without_journals(evolved: Path, tmp_pat
         assert (mine.score, mine.operator, mine.summary[:40]) == (full.score, full.operator, full.summary[:40])
 
 
+def test_a_run_is_as_old_as_its_founding_whatever_its_first_commit_says(evolved: Path) -> None:
+    record = read_run(find(evolved).objects(), "main")
+    history, population = record.history, record.population
+    assert history.base is not None
+    assert history.times[history.base] == history.times.min() == population.first
+    for spread in says("stats", at=evolved)["takeover"]:
+        assert (spread["whole"] or spread["half"] or 0) <= population.last - population.first
+
+
 def test_stats_says_everything(evolved: Path) -> None:
     found = says("stats", at=evolved)
     assert {"living", "landscape", "operators", "agents", "standstill", "takeover"} <= found.keys()
