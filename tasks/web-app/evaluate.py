@@ -23,10 +23,11 @@ FAMILIES = {
     "serif": ("Noto Serif", "Liberation Serif", "DejaVu Serif"),
     "monospace": ("Noto Sans Mono", "Liberation Mono", "DejaVu Sans Mono"),
 }
-FAMILIES["system-ui"] = FAMILIES["sans-serif"]  # what Tailwind asks for first; unknown, it came out with serifs
 FONTS = """<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd">
-<fontconfig><dir>/usr/share/fonts</dir><dir>/usr/local/share/fonts</dir><cachedir>{cache}</cachedir>{families}</fontconfig>
+<fontconfig><dir>/usr/share/fonts</dir><dir>/usr/local/share/fonts</dir><cachedir>{cache}</cachedir>{families}
+<match target="pattern"><edit name="family" mode="append_last">{default}</edit></match></fontconfig>
 """
+"""The default is for system-ui, which Tailwind asks for first: without one, every page came out with serifs."""
 QUIET = {"OPENSSL_CONF": "/dev/null", "NODE_NO_WARNINGS": "1", "NO_COLOR": "1"}
 """Node ends at once where it finds an OpenSSL configuration that it may not read."""
 BUILD = (
@@ -111,7 +112,9 @@ def browse(folder, site):
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     fonts = out / "fonts.conf"
-    fonts.write_text(FONTS.format(cache=out / "fontcache", families="".join(map(family, FAMILIES))))
+    default = "".join(f"<string>{each}</string>" for each in FAMILIES["sans-serif"])
+    families = "".join(map(family, FAMILIES))
+    fonts.write_text(FONTS.format(cache=out / "fontcache", families=families, default=default))
     settings = {
         "settle": 40, "tallest": 7000, "quality": 50, "widths": checks.WIDTHS, "between": checks.BETWEEN, **VIEWS,
         "sections": {name: selector for name, (selector, _, _) in checks.NAMES.items()},
