@@ -26,6 +26,12 @@ class _Called(TypedDict, total=False):
     failed: str
 
 
+class _Any(TypedDict):
+    """What is read of every entry, whatever its kind is."""
+
+    calls: NotRequired[list[_Called]]
+
+
 class _Found(TypedDict):
     digest: str
     direction: Literal["maximize", "minimize"]
@@ -107,6 +113,7 @@ FORMS: Mapping[str, Any] = {
     "seated": _Seated,
     "restarted": _Restarted,
     "adopted": _Adopted,
+    "any": _Any,
 }
 
 
@@ -126,10 +133,9 @@ def flaw(entry: Entry) -> str | None:
             return "status ok without a score"
     elif name == "decided" and entry.data.get("decision") == "adopt":
         name = "adopted"
-    if name not in FORMS:
-        return None
     try:
-        _form(name).validate_python(entry.data, strict=False)
+        for form in ("any", name) if name in FORMS else ("any",):
+            _form(form).validate_python(entry.data, strict=True)  # "1" is no number where nobody converts it
     except ValidationError as error:
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

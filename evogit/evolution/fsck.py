@@ -67,11 +67,12 @@ def check(repository: Repository, run: str | None = None, progress: Callable[[in
         if not read and not found:
             findings.append(Finding("error", name, "no such run", "evogit fsck without --run checks all"))
             continue
+        sound = [entry for entry in read if flaw(entry) is None]  # as every reader takes them
         entries += len(read)
         candidates += sum(1 for entry in read if entry.candidate)
         individuals += len(living)
-        findings += _order_does_not_matter(name, read)
-        findings += _individuals(repository, objects, name, fold(read), living)
+        findings += _order_does_not_matter(name, sound)
+        findings += _individuals(repository, objects, name, fold(sound), living)
     for complaint in connectivity(repository, [refs.journals(n) for n in names] + [refs.individuals(n) for n in names]):
         findings.append(Finding("error", "", complaint, REPAIR))
     return Report(tuple(names), entries, candidates, individuals, tuple(findings))

@@ -83,8 +83,8 @@ def parse(oid: Oid, tree: Oid, parents: Sequence[Oid], message: str) -> Entry:
         kind = str(document["kind"])
         if not all(0 <= number < LIMIT for number in (clock.milliseconds, clock.count, sequence)):
             raise ValueError("a number is out of range")
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise StoreError(f"{oid} is not a journal entry ({error!r}). Run: evogit fsck") from error
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:
+        raise StoreError(f"{oid} is not a journal entry ({repr(error)[:200]}). Run: evogit fsck") from error
     data = {k: v for k, v in document.items() if k not in ("kind", "writer", "sequence", "clock")}
     previous = parents[0] if sequence > 0 and parents else None
     rest = parents[1:] if sequence > 0 else parents

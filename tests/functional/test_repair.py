@@ -177,3 +177,27 @@ def test_a_damaged_cache_is_removed(ran: Path) -> None:
     assert found["clean"]
     assert "commit-graph" in found["repair"][0]["text"]
     assert not graph.exists()
+
+
+def test_hostile_entries_of_another_host_are_named_and_passed_over(ran: Path) -> None:
+    """What whoever may push wrote into a journal of his own: no command breaks on it, and `fsck` says where it is."""
+    head = '"writer": "evil-0", "clock": [%d, 0]'
+    texts = [
+        "[" * 5000,
+        f'{{"kind": "goal", "sequence": 1e999, {head % 1}}}',
+        f'{{"kind": "goal", "sequence": 2, "calls": 5, {head % 2}}}',
+        f'{{"kind": "verified", "sequence": 3, "calls": [{{"input": "1"}}], {head % 3}}}',
+        f'{{"kind": "evaluated", "sequence": 4, "status": "ok", "score": "high", {head % 4}}}',
+    ]
+    tree, parent = run_git("hash-object", "-w", "-t", "tree", "/dev/null", cwd=ran), ""
+    parents: list[str] = []
+    for text in texts:
+        words = ["commit-tree", tree, *(word for each in parents for word in ("-p", each)), "-m", f"s\n\n{text}"]
+        parent = run_git(*words, cwd=ran)
+        parents = [parent]
+    run_git("update-ref", "refs/evogit/main/journal/evil-0", parent, cwd=ran)
+    said = run_evogit(ran, "fsck", code=1)
+    assert said.count("evil-0") >= 3, said
+    assert status(ran)["candidates"] == 40
+    for words in (["log"], ["stats"], ["report"], ["review", "--list"], ["run", "--candidates", "3", "--quiet"]):
+        run_evogit(ran, *words, code=0)
