@@ -10,7 +10,7 @@ const LINKS = [
 export default function Footer() {
   return (
     <footer className="border-t border-slate-200 dark:border-slate-800">
-      <div className="wrap flex flex-col gap-6 py-10 text-sm sm:flex-row sm:items-center sm:justify-between">
+      <div className="wrap flex flex-col gap-6 py-10 text-sm lg:flex-row lg:items-center lg:justify-between">
         <p className="flex items-center gap-3 text-slate-600 dark:text-slate-300">
           <Logo className="h-6 w-6 shrink-0" />
           EvoGit is free software under the Apache License 2.0.
