@@ -153,6 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="where the repositories go (default: the temporary folder)")
     parser.add_argument("--agents", type=int, default=500, help="model-driven agents in flight (0: leave that out)")
     parser.add_argument("--cluster", type=int, default=420, help="evaluations on a Ray cluster (0: leave that out)")
+    parser.add_argument("--hosts", type=int, default=1000, help="that share a remote (0: leave that out)")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="evogit-bench-", dir=asked.folder))
@@ -182,6 +183,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print()
         cluster(asked.cluster)
+    if asked.hosts:
+        from benchmarks.sync import main as exchange
+
+        print()
+        exchange(["--hosts", "10", "100", str(asked.hosts)])
     return 0
 
 

@@ -148,6 +148,19 @@ def show(rows: Sequence[dict[str, float]]) -> None:
         print(" ".join(f"{row[name]:>16,.0f}" for name in COLUMNS), flush=True)
 
 
+def ratios(rows: Sequence[dict[str, float]]) -> None:
+    """The last row with other hosts, and the last with other candidates, over the first."""
+    first = rows[0]
+    for what in ("hosts", "candidates"):
+        others = [
+            row for row in rows if row[what] != first[what] and (what == "hosts" or row["hosts"] == first["hosts"])
+        ]
+        if others:
+            row = others[-1]
+            found = ", ".join(f"{name} {row[name] / first[name]:.2f}" for name in COLUMNS[3:-1])
+            print(f"\n{row[what]:,.0f} {what} over {first[what]:,.0f}: {found}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hosts", type=int, nargs="+", default=[10, 100, 1000])
@@ -171,6 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, {git}, git daemon")
     print("an exchange: the first of a process, later ones with nothing new, with new candidates here, and there\n")
     show(rows)
+    ratios(rows)
     return 0
 
 

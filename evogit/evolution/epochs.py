@@ -6,7 +6,8 @@ import asyncio
 
 from evogit.evolution import events
 from evogit.evolution.colony import Colony
-from evogit.evolution.selection import Individual, best_of
+from evogit.evolution.selection import Individual, best_of, renewed
+from evogit.values import Oid
 
 VALIDATED = 4  # versions that are validated when an epoch ends: its leader and the fittest living
 
@@ -46,17 +47,25 @@ class Epochs:
         colony.books.tell(events.EpochTurned(colony.living.epoch, len(colony.living.ordered), best))
 
     async def _score_all(self, epoch: int) -> None:
-        session, scoring = self._colony.session, self._colony.scoring
+        """Score who may be a parent. No more at once than are evaluated at once, so that what other hosts journal
+        meanwhile of the same versions counts: whether a version is known is asked when its turn comes."""
+        session, scoring, colony = self._colony.session, self._colony.scoring, self._colony
         versions = {session.base_tree: (session.base, "base")}
-        for individual in self._colony.living:
+        for individual in renewed(colony.living, session.host, colony.settings):
             versions.setdefault(individual.tree, (individual.commit, individual.agent))
         if session.plan.deterministic:
             for tree, (commit, agent) in versions.items():
                 await scoring.score(commit, tree, agent, epoch)
             return
+        room = asyncio.Semaphore(scoring.evaluator.slots)
+
+        async def score(commit: Oid, tree: Oid, agent: str) -> None:
+            async with room:
+                await scoring.score(commit, tree, agent, epoch)
+
         async with asyncio.TaskGroup() as group:
             for tree, (commit, agent) in versions.items():
-                group.create_task(scoring.score(commit, tree, agent, epoch))
+                group.create_task(score(commit, tree, agent))
 
     async def validate_champions(self) -> None:
         """Rank the epoch's leader and the fittest living by the validation stage."""

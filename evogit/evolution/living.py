@@ -89,11 +89,19 @@ class Living:
         """Take in where everybody else's branches stand now."""
         found = living_refs(self._session.objects, self._session.plan.run)
         for name, commit in found.items():
-            if name not in mine and (name not in self._individuals or self._individuals[name].commit != commit):
+            held = self._individuals.get(name)
+            if name not in mine and (held is None or held.commit != commit or self._scored_since(held)):
                 self._individuals[name] = self.known(name, commit)
         for name in [n for n in self._individuals if n not in mine and n not in found]:
             del self._individuals[name]
         self._order()
+
+    def _scored_since(self, held: Individual) -> bool:
+        """Whether the score of an individual without one has arrived: an epoch turned, and its host journaled it."""
+        if held.score is not None:
+            return False
+        found = self._session.population.result(held.tree, self.epoch)
+        return found is not None and found.ok
 
     def follow(self, ref: str) -> None:
         """Somebody else moved a branch: continue from where it stands; if it is gone, set it up again."""

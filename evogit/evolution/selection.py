@@ -10,7 +10,7 @@ a child takes the agent's place if it beats who stands there and no other living
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -185,12 +185,24 @@ def _in_reach(scene: Scene, rng: random.Random) -> Sequence[Individual]:
     native = [i for i in scene.living if i.host in (scene.me.host, PEOPLE)] or [scene.me]
     if settings.immigrants == "none" or rng.random() >= settings.immigration:
         return native
-    if settings.immigrants == "best":
-        hosts: dict[str, list[Individual]] = {}
-        for individual in foreign:
-            hosts.setdefault(individual.host, []).append(individual)
-        foreign = [best_of(settings.direction, individuals) for _, individuals in sorted(hosts.items())]
-    return [scene.me, *foreign]
+    return [scene.me, *_immigrants(foreign, settings)]
+
+
+def _immigrants(foreign: Sequence[Individual], settings: Settings) -> Sequence[Individual]:
+    """Those of other hosts' individuals that are let in."""
+    if settings.immigrants == "all":
+        return foreign
+    hosts: dict[str, list[Individual]] = {}
+    for individual in foreign if settings.immigrants == "best" else ():
+        hosts.setdefault(individual.host, []).append(individual)
+    return [best_of(settings.direction, individuals) for _, individuals in sorted(hosts.items())]
+
+
+def renewed(living: Iterable[Individual], host: str, settings: Settings) -> list[Individual]:
+    """Whom `host` scores anew when an epoch begins, its own first: others are scored where they live."""
+    everybody = list(living)
+    foreign = [i for i in everybody if i.host not in (host, PEOPLE)]
+    return [i for i in everybody if i.host in (host, PEOPLE)] + list(_immigrants(foreign, settings))
 
 
 @dataclass(frozen=True, slots=True)

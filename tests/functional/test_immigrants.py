@@ -10,7 +10,7 @@ from typing import Literal
 
 import pytest
 
-from evogit.evolution.selection import PEOPLE, POLICIES, Individual, Scene, Settings, parents
+from evogit.evolution.selection import PEOPLE, POLICIES, Individual, Scene, Settings, parents, renewed
 from tests.conftest import run_git
 from tests.functional.test_engine import evogit, status
 from tests.functional.test_sync import clone, origin  # noqa: F401
@@ -45,6 +45,17 @@ def test_who_may_be_a_parent() -> None:
 def test_how_often_parents_are_looked_for_among_immigrants(immigration: float) -> None:
     foreign = sum(count for commit, count in drawn("best", immigration).items() if commit in ("f2", "g0"))
     assert abs(foreign / 2000 - immigration * 2 / 3) < 0.03  # of three in reach then, one is who asks
+
+
+def test_an_epoch_scores_anew_who_may_be_a_parent() -> None:
+    def names(immigrants: Literal["best", "all", "none"]) -> list[str]:
+        mixed = LIVING[5:] + LIVING[:5]
+        return [i.commit for i in renewed(mixed, HERE, Settings("maximize", immigrants=immigrants))]
+
+    native = ["p", "h0", "h1", "h2"]
+    assert names("none") == native
+    assert names("best") == [*native, "f2", "g0"]
+    assert sorted(names("all")[4:]) == ["f0", "f1", "f2", "g0", "g1", "g2"]
 
 
 @pytest.mark.parametrize(("immigrants", "expected"), [("all", True), ("none", False)])
