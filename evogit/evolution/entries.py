@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired, Required
 
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -17,8 +17,8 @@ Natural = Annotated[int, Field(ge=0)]
 
 
 class _Called(TypedDict, total=False):
-    model: str
-    role: str
+    model: Required[str]
+    role: Required[str]
     input: Natural
     output: Natural
     cost: Finite
@@ -84,6 +84,7 @@ class _Judged(TypedDict):
 
 class _Noted(TypedDict):
     text: str
+    candidates: NotRequired[Natural]
     calls: NotRequired[list[_Called]]
 
 

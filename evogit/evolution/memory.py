@@ -66,11 +66,11 @@ class Memory:
         if decision in (None, "accepted"):
             if entry.candidate and entry.evidence != EMPTY_TREE:
                 self.evidence[entry.candidate] = entry.evidence
-        elif data.get("touched") and data.get("status") != Reason.UNANSWERED:
+        elif data.get("touched") and data.get("parents") and data.get("status") != Reason.UNANSWERED:
             parent = str(data["parents"][0])
             score = data.get("score")
             attempt = Attempt(parent, data["touched"], str(data["summary"]), str(decision), score)
             bisect.insort(self._failures, (entry.order, attempt), key=lambda item: item[0])
             del self._failures[:-KEPT]
         if data.get("patch"):
-            self.patches.setdefault(str(data["digest"]), set()).add(str(data["patch"]))
+            self.patches.setdefault(str(data.get("digest", "")), set()).add(str(data["patch"]))

@@ -87,10 +87,13 @@ class Phylogeny:
         self._generations.append(generation)
 
     def _renumber(self, late: Oid) -> None:
-        """Number everything anew, parents first, now that `late` has come after its children."""
+        """Number everything anew, parents first, now that `late` has come after its children.
+
+        Who claims that `late` descends from its own child cannot be right; the claim that came first stays.
+        """
         parents = {oid: list(self.parents(oid)) for oid in self}
         for child in self._awaited.pop(late):
-            if late not in parents[child]:
+            if late not in parents[child] and not self.is_ancestor(child, late):
                 parents[child].append(late)
         order = TopologicalSorter(parents).static_order()
         self._clear()

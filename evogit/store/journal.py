@@ -27,7 +27,7 @@ ARTIFACTS = "artifacts/"
 """Where an entry's tree has the files that a judge returned as evidence."""
 
 
-LIMIT = 1 << 62
+LIMIT = 253_402_300_800_000  # the year 10000 in milliseconds: Git writes no later date
 """Of an entry's clock and sequence number: the fold keeps them in 64 bits."""
 
 
