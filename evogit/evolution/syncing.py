@@ -100,7 +100,7 @@ def trade(repository: Repository, run: str, remote: Remote, pushed: dict[str, Oi
         if ref in copied:
             text += ". Another copy of this repository writes under the same name, so this journal stays here"
         elif "unpack" in why:
-            text += ". Is an object missing or damaged here? Type: evogit fsck --full"
+            text += ". Is an object missing or damaged here? Type: git fsck; then: evogit fsck --repair"
         complaints.append(text)
     return Exchanged(0, tuple(dict.fromkeys(moved)), tuple(complaints), bool(copied))
 
