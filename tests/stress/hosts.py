@@ -97,11 +97,13 @@ class Host:
         with self._start(*RUN) as process:
             self._process = process
             said: list[str] = []
+            told = False
             errors = threading.Thread(target=lambda: said.extend(process.stderr or ()))
             errors.start()
             for line in process.stdout or ():
                 if event := event_of(line):
-                    if not self._begun.is_set():
+                    if not told:  # once: `pause` clears it, and must not end a run twice
+                        told = True
                         self.starts += 1
                         self._begun.set()
                     if event.get("event") == "candidate":

@@ -21,6 +21,6 @@ def test_nothing_acknowledged_is_lost_whatever_breaks(tmp_path: Path) -> None:
         END: 2,
     }
     assert sum(tally.lost for tally in table.values()) == 0, table
-    assert all(tally.survived == tally.tried for tally in table.values()), table
+    assert {name: tally.notes for name, tally in table.items() if tally.survived < tally.tried} == {}
     if skipped:  # in CI, what could be installed has to be (tests/conftest.py); everything else was tried
         pytest.skip("; ".join(f"{fault}: {why}" for fault, why in skipped.items()))
