@@ -20,6 +20,8 @@ from tests.conftest import Git
 
 ROOT = Path(__file__).parents[2]
 WAIT = 120
+EVALUATING = "inside/__main__.py"  # fork servers and candidates
+WORKER = "ray::Station"  # holds its node's processors
 SECRET = "sk-that-never-leaves-the-host"
 
 EVALUATE = '''"""How far the numbers are from a far target; a number below zero takes as many seconds."""
@@ -64,12 +66,13 @@ class Nodes:
                 continue
         return found
 
-    def evaluating(self) -> list[int]:
-        """Fork servers and candidates on all nodes."""
+    def processes(self, *words: str) -> list[int]:
+        """Those on all nodes that have any of `words` in their command line."""
         found = []
         for process in psutil.Process(self.process.pid).children(recursive=True):
             try:
-                if "inside/__main__.py" in " ".join(process.cmdline()):
+                line = " ".join(process.cmdline())
+                if any(word in line for word in words):
                     found.append(process.pid)
             except psutil.NoSuchProcess:
                 continue
@@ -138,6 +141,7 @@ def run(folder: Path, *arguments: str, address: str = "") -> tuple[list[dict[str
 
 def test_the_same_champion_as_here(tmp_path: Path, git: Git, nodes: Nodes) -> None:
     """And each tree and blob is shipped once: as many objects as Git counts in all the trees that were evaluated."""
+    assert_empty(nodes)
     options = ("--deterministic", "--seed", "7", "--candidates", "40")
     (here, _), (there, said) = (
         run(make(tmp_path / name, git), *options, address=address)
@@ -171,6 +175,7 @@ def start(folder: Path, address: str, *arguments: str) -> subprocess.Popen[str]:
 
 def test_a_node_killed_in_the_middle(tmp_path: Path, git: Git, nodes: Nodes) -> None:
     """The run goes on, on the other node, and on one that joins; whatever was told of is in the record."""
+    assert_empty(nodes)
     folder = make(tmp_path / "repo", git, pause=0.2)
     running = start(folder, nodes.address, "--candidates", "60")
     assert running.stdout is not None
@@ -202,10 +207,10 @@ def test_a_node_killed_in_the_middle(tmp_path: Path, git: Git, nodes: Nodes) -> 
 
 
 def assert_empty(nodes: Nodes) -> None:
-    """No evaluation, and no server that could begin one, is left on any node."""
+    """No evaluation, no server that could begin one, and no worker is left on any node."""
     deadline = time.monotonic() + WAIT
-    while nodes.evaluating():
-        assert time.monotonic() < deadline, nodes.evaluating()
+    while left := nodes.processes(EVALUATING, WORKER):
+        assert time.monotonic() < deadline, left
         time.sleep(0.1)
 
 
@@ -214,16 +219,25 @@ def test_nothing_runs_on_after_the_end(
     signals: tuple[int, ...], code: int, tmp_path: Path, git: Git, nodes: Nodes
 ) -> None:
     """Evaluations of minutes end with the run that asked for them, however that ends."""
+    assert_empty(nodes)
     folder = make(tmp_path / "repo", git)
     slow = EVALUATE.replace("    return", "    time.sleep(0 if sum(numbers) == 190 else 90)\n    return")
     (folder / ".evogit/tasks/numbers/evaluate.py").write_text(slow)
     running = start(folder, nodes.address, "--candidates", "5")
     assert running.stdout is not None
-    line = running.stdout.readline()
+    try:
+        end_and_look(running, signals, code, nodes)
+    finally:
+        running.kill()  # whatever failed: it would hold the nodes of the tests that follow
+
+
+def end_and_look(running: subprocess.Popen[str], signals: tuple[int, ...], code: int, nodes: Nodes) -> None:
+    assert running.stdout is not None
+    line = next((line for line in running.stdout if json.loads(line)["event"] == "started"), "")
     assert line, running.communicate(timeout=WAIT)
-    assert json.loads(line)["event"] == "started"
     time.sleep(2)  # the start is quick, its children are not
-    assert nodes.evaluating()
+    assert nodes.processes(EVALUATING)
+    assert nodes.processes(WORKER)
     environments = nodes.environments()
     assert environments
     assert not any(SECRET in text for text in environments)
