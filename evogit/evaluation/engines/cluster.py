@@ -156,9 +156,13 @@ class ClusterEvaluator:
     async def __aenter__(self) -> Self:
         try:
             await self._cluster.connect()
-            self._staff(await self._cluster.nodes())
-            refusals = [text for text in await asyncio.gather(*(task for _, task in self._starting.values())) if text]
-            self._starting.clear()
+            refusals: list[str] = []
+            for _ in range(STARTS):  # under a limit only some nodes are tried, and one may have just gone
+                self._staff(await self._cluster.nodes())
+                refusals += filter(None, await asyncio.gather(*(task for _, task in self._starting.values())))
+                self._starting.clear()
+                if self._crew:
+                    break
             if not self._crew:
                 need = ", ".join(f"{name} {amount:g}" for name, amount in self._need.items())
                 raise EvaluationError(
