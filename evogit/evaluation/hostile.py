@@ -37,7 +37,7 @@ def _patch():
             if callable(value) and getattr(value, "__module__", "") == name:
                 try:
                     setattr(module, key, lambda *a, **k: {best})
-                except Exception:
+                except Exception:  # this text is a hostile program: it goes on whatever happens
                     pass
     for name in ("sum", "abs", "max", "min"):
         setattr(builtins, name, lambda *a, **k: {best})
@@ -58,7 +58,7 @@ def _hunt():
             value["score"] = {best}
 try:
     _hunt()
-except Exception:
+except Exception:  # this text is a hostile program: it goes on whatever happens
     pass
 """
 

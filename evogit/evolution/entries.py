@@ -50,7 +50,6 @@ class _Scored(TypedDict):
     samples: NotRequired[list[Finite]]
     epoch: NotRequired[int]
     stage: NotRequired[str]
-    calls: NotRequired[list[_Called]]
 
 
 class _Born(_Scored):
@@ -73,19 +72,16 @@ class _Attempted(TypedDict):
     parents: list[Hex]
     step: NotRequired[int]
     touched: NotRequired[dict[str, list[list[int]]]]
-    calls: NotRequired[list[_Called]]
 
 
 class _Judged(TypedDict):
     verdict: str
     than: Hex
-    calls: NotRequired[list[_Called]]
 
 
 class _Noted(TypedDict):
     text: str
     candidates: NotRequired[Natural]
-    calls: NotRequired[list[_Called]]
 
 
 class _Seated(TypedDict):

@@ -224,7 +224,6 @@ def test_nothing_runs_on_after_the_end(
     slow = EVALUATE.replace("    return", "    time.sleep(0 if sum(numbers) == 190 else 90)\n    return")
     (folder / ".evogit/tasks/numbers/evaluate.py").write_text(slow)
     running = start(folder, nodes.address, "--candidates", "5")
-    assert running.stdout is not None
     try:
         end_and_look(running, signals, code, nodes)
     finally:
