@@ -37,7 +37,7 @@ SLOWER = 0.8  # the last tenth's rate over the first's
 TICK = 0.01  # seconds: the kernel counts processor time in these
 LARGER = 300e6  # bytes of .git
 OPEN = 2 * REPACK_AT + 64  # files: packs between two repacks, and what the evaluator holds
-HEAVIER = 1.0  # KiB of memory a candidate may leave behind: its place in the phylogeny, its tree and its score
+HEAVIER = 0.5  # KiB of memory a candidate may leave behind: its place in the phylogeny, its tree and its score
 
 
 @dataclass(frozen=True)
