@@ -1,15 +1,16 @@
 import { Fragment, useEffect, useState } from "react";
 
 const LINES = [
-  [["comment", "# a repository with something to improve"]],
-  [["command", "evogit"], ["plain", " new packing "], ["option", "--task"], ["plain", " online-bin-packing"]],
-  [["command", "cd"], ["plain", " packing"]],
+  [["comment", "# something to improve"]],
+  [["command", "evogit"], ["plain", " new try "], ["option", "--task"], ["plain", " circle-packing"]],
+  [["command", "cd"], ["plain", " try"]],
   [],
-  [["comment", "# let agents work on it for ten minutes"]],
-  [["command", "evogit"], ["plain", " run "], ["option", "--agents"], ["text", ' "tinker:12, coder:4"'], ["option", " --seconds"], ["number", " 600"]],
+  [["comment", "# ten minutes for the agents"]],
+  [["command", "evogit"], ["plain", " run "], ["option", "--seconds"], ["number", " 600"]],
   [],
   [["comment", "# look, decide, take the best home"]],
   [["command", "evogit"], ["plain", " review"]],
+  [["command", "evogit"], ["plain", " promote best "], ["option", "-m"], ["text", ' "tidy"']],
   [["command", "evogit"], ["plain", " land best"]],
 ];
 const TEXT = LINES.map((line) => line.map(([, text]) => text).join("")).join("\n");
@@ -41,11 +42,11 @@ export default function Code() {
           From nothing to a better program
         </h2>
         <p className="lead">
-          The first agents need no language model and no key: they work offline, on the machine in front of you.
+          The first agents need no language model and no key: they work offline, on your machine.
         </p>
       </div>
       <div className="min-w-0 overflow-hidden rounded-2xl border border-slate-200 bg-slate-50 dark:border-slate-800 dark:bg-slate-900">
-        <div className="flex items-center justify-between border-b border-slate-200 py-2 pl-5 pr-2 dark:border-slate-800">
+        <div className="flex items-center justify-between border-b border-slate-200 py-2 pl-4 pr-1 sm:pl-5 sm:pr-2 dark:border-slate-800">
           <span className="text-sm font-medium text-slate-600 dark:text-slate-300">Shell</span>
           <button
             type="button"
@@ -55,7 +56,7 @@ export default function Code() {
             <span aria-live="polite">{copied ? "Copied" : "Copy"}</span>
           </button>
         </div>
-        <pre tabIndex={0} aria-label="Shell commands" className="overflow-x-auto p-5 text-sm leading-7">
+        <pre tabIndex={0} aria-label="Shell commands" className="overflow-x-auto p-4 text-[13px] leading-7 sm:p-5 sm:text-sm sm:leading-7">
           <code>
             {LINES.map((line, at) => (
               <Fragment key={at}>

@@ -23,7 +23,7 @@ export default function Community() {
                 <span className="text-lg font-semibold text-slate-900 group-hover:text-teal-800 dark:text-white dark:group-hover:text-teal-200">
                   {name} <span aria-hidden="true">→</span>
                 </span>
-                <span className="mt-2 block leading-7 text-slate-600 dark:text-slate-300">{text}</span>
+                <span className="mt-2 block text-pretty leading-7 text-slate-600 dark:text-slate-300">{text}</span>
               </a>
             </li>
           ))}

@@ -1,7 +1,7 @@
 const FEATURES = [
   ["Git is the database", "Commits are the versions and branches the population. There is no server to run, and a clone holds the whole experiment."],
   ["Agents that do not wait", "Each agent proposes, merges and measures at its own pace. Add a machine, and it joins by fetching the repository."],
-  ["A judge nobody can fool", "Candidates run in a sandbox without network. Tests and benchmarks never come from the candidate."],
+  ["A judge kept apart", "Candidates run in a sandbox without network. Tests and benchmarks never come from the candidate."],
   ["You decide, when you like", "Prune a lineage, promote a version or give advice. Running agents take it to heart within seconds."],
   ["Nothing is lost", "Failed attempts stay on record with what the evaluator said, so that nobody pays twice for the same idea."],
   ["A small change in the end", "What you land is one clean commit with only the lines that matter for the gain."],
@@ -20,7 +20,7 @@ export default function Features() {
           {FEATURES.map(([name, text]) => (
             <li key={name} className="border-l-2 border-teal-600 pl-5 dark:border-teal-400">
               <h3 className="text-lg font-semibold text-slate-900 dark:text-white">{name}</h3>
-              <p className="mt-2 leading-7 text-slate-600 dark:text-slate-300">{text}</p>
+              <p className="mt-2 text-pretty leading-7 text-slate-600 dark:text-slate-300">{text}</p>
             </li>
           ))}
         </ul>
