@@ -33,11 +33,11 @@ from evogit.task import (
     seal_digest,
     unsealed,
 )
-from evogit.taskfile import read_task, some, task_files, task_from_files, task_source
+from evogit.taskfile import check_hot, read_task, some, task_files, task_from_files, task_source
 
 __all__ = [
     "Agent", "ContextRules", "Editable", "EvaluationSpec", "Limits", "Operator",
-    "Stage", "Task", "editable", "list_agents", "list_tasks",
+    "Stage", "Task", "check_hot", "editable", "list_agents", "list_tasks",
     "load_agent", "load_task", "load_task_folder", "parse_agent", "score_digest", "seal_digest", "task_files",
     "task_from_files", "unsealed",
 ]  # fmt: skip

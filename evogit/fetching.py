@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from evogit.catalog import check_hot
 from evogit.errors import DefinitionError, EvoGitError
 from evogit.task import Fetch, Task
 
@@ -28,6 +29,17 @@ LARGEST = 64 << 20  # bytes in all that an archive may unpack to
 
 class FetchError(EvoGitError):
     """The source could not be had, or is not what the task pinned."""
+
+
+def starting_files(task: Task, cache: Path) -> Files:
+    """What a run of `task` starts from: what it fetches and its own seed; nothing where it has neither.
+
+    Raises like `fetched`, and `DefinitionError` where a function that the task calls hot is not there.
+    """
+    files = fetched(task, cache) | dict(task.seed)
+    if files:
+        check_hot(task, {path: data for path, (data, _) in files.items()})
+    return files
 
 
 def fetched(task: Task, cache: Path) -> Files:

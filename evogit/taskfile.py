@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import re
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from evogit import globs, toml
 from evogit.definitions import Source, Strings, Table, check_keys, did_you_mean, is_name, validate
 from evogit.errors import DefinitionError
 from evogit.needs import NEEDS, Need
-from evogit.task import EvaluationSpec, Fetch, Limits, Measured, Packages, Stage, Task, score_digest
+from evogit.task import EvaluationSpec, Fetch, Limits, Measured, Packages, Stage, Task, editable, score_digest
 from evogit.values import Direction, Vocabulary
 
 SEALED = "holdout/"
@@ -188,6 +189,35 @@ def _check_paths(table: _TaskTable, files: Mapping[str, bytes], source: Source) 
                 source.fail((key, number), wrong)
             if key == "evolve" and pattern in files:
                 source.fail((key, number), f"{pattern} is the evaluator's own file, which agents never change")
+
+
+def check_hot(task: Task, files: Mapping[str, bytes]) -> None:
+    """Each function that the vocabulary calls hot is in `files`, path → bytes of the version that a run starts from.
+
+    Raises `DefinitionError`.
+    """
+    source = task_source(task.definition, task.source or PurePosixPath(task.name))
+    paths = list(filter(editable(task), files))
+    for number, hot in enumerate(task.vocabulary.hot):
+        if wrong := _not_hot(hot, paths, files):
+            source.fail(("vocabulary", "hot", number), wrong)
+
+
+def _not_hot(hot: str, paths: list[str], files: Mapping[str, bytes]) -> str:
+    found = _FUNCTION.fullmatch(hot)
+    if not found:
+        return f'expected "file.py:name", not {hot!r}'
+    path, name = found["file"], found["name"]
+    if path not in paths:
+        return f"expected a file that agents may change before the colon, not {hot!r}{did_you_mean(path, paths)}"
+    try:
+        tree = ast.parse(files[path])
+    except (SyntaxError, ValueError) as error:
+        return f"expected a function of Python, and {path} cannot be read: {error}"
+    names = [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    if name in names:
+        return ""
+    return f"expected a function of {path} after the colon, not {hot!r}{did_you_mean(name, names)}"
 
 
 def check_fetch(fetch: Fetch, source: Source) -> None:

@@ -36,7 +36,7 @@ def new(
     from evogit.catalog import load_task
     from evogit.config import default_cache
     from evogit.errors import UsageError
-    from evogit.fetching import fetched
+    from evogit.fetching import starting_files
     from evogit.needs import require
     from evogit.scaffold import with_parameters
     from evogit.store.objects import Identity
@@ -50,14 +50,9 @@ def new(
     target = folder(directory) / where
     if found.fetch is not None:
         print(f"fetching the source of {found.fetch.package} {found.fetch.version} …", flush=True)
-    source = fetched(found, default_cache())
+    start = starting_files(found, default_cache())
     own = with_parameters(found, set_) if set_ else {}
-    files = (
-        source
-        | dict(found.seed)
-        | own
-        | {".evogit/config.toml": (CONFIG.format(task=task, run=run or "main").encode(), False)}
-    )
+    files = start | own | {".evogit/config.toml": (CONFIG.format(task=task, run=run or "main").encode(), False)}
     create(target, files, f"Start from the seed of {task}", Identity("EvoGit", "evogit@evogit.invalid", START))
     print(f"{target}: a repository with the seed of {task}")
     print(f"next: cd {where} && evogit run --seconds 60")

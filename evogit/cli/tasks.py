@@ -187,11 +187,11 @@ def _try(
     from evogit.config import default_cache
     from evogit.errors import UsageError
     from evogit.evaluation.trying import Attempt, protected, trials_of
-    from evogit.fetching import fetched
+    from evogit.fetching import starting_files
     from evogit.needs import require
 
     require(task.name, task.needs)
-    seed = fetched(task, default_cache()) | dict(task.seed)
+    seed = starting_files(task, default_cache())
     if not seed:
         raise UsageError(f"task {task.name!r} has no seed to try: {task.source}/seed")
     boxes = _sandboxes(sandbox, task, short=short)

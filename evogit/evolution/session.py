@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from evogit.catalog import Agent, Editable, Task, editable, seal_digest, task_files, task_from_files
+from evogit.catalog import Agent, Editable, Task, check_hot, editable, seal_digest, task_files, task_from_files
 from evogit.errors import StoreError, UsageError
 from evogit.evolution.allocation import Rule
 from evogit.evolution.budget import Budget, Standstill
@@ -131,9 +131,12 @@ def protected_files(objects: Objects, tree: Oid, task: Task) -> dict[str, bytes]
     """Files of the starting version that `protect` names: path → bytes. Laid over every candidate."""
     if not task.protect:
         return {}
-    matcher = Editable(task.protect, (), ())
+    return _files(objects, tree, Editable(task.protect, (), ()))
+
+
+def _files(objects: Objects, tree: Oid, chosen: Callable[[str], bool]) -> dict[str, bytes]:
     found = objects.listing(tree).items()
-    return {path: objects.blob(oid) for path, (mode, oid) in found if mode in (FILE, EXECUTABLE) and matcher(path)}
+    return {path: objects.blob(oid) for path, (mode, oid) in found if mode in (FILE, EXECUTABLE) and chosen(path)}
 
 
 def evaluator_digest(task: Task, overlay: Mapping[str, bytes]) -> str:
@@ -246,6 +249,8 @@ def _now(plan: Plan, population: Population) -> Callable[[], int]:
 def _found(session: Session) -> None:
     """Write the task and the configuration as this run starts, or as the evaluator has changed since."""
     task, plan = session.task, session.plan
+    if task.vocabulary.hot:
+        check_hot(task, _files(session.objects, session.base_tree, session.editable))
     tree = session.objects.put_tree(
         {path: (data, EXECUTABLE if executable else FILE) for path, (data, executable) in task_files(task).items()}
     )

@@ -91,6 +91,17 @@ def test_undeclared_noise_a_broken_seed_and_a_stale_measurement_are_found(tmp_pa
     assert "ZeroDivisionError" in spoiled(tmp_path / "b", judge="def evaluate(folder):\n    return 1 / 0\n")["seed"]
 
 
+def test_a_hot_function_that_is_not_there_ends_the_check_and_the_run(repo: Path) -> None:
+    assert evogit("tasks", "new", "curve", at=repo).returncode == 0
+    toml = repo / ".evogit/tasks/curve/task.toml"
+    toml.write_text(toml.read_text().replace("[vocabulary]", '[vocabulary]\nhot = ["program.py:sovle"]'))
+    for command in (("tasks", "check", "curve"), ("run", "--task", "curve", "--candidates", "1")):
+        done = evogit(*command, at=repo)
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "vocabulary.hot[0]" in done.stderr
+        assert "not 'program.py:sovle'" in done.stderr
+
+
 def test_a_missing_need_is_a_line_with_the_command(tmp_path: Path, repo: Path) -> None:
     empty = str(tmp_path / "empty")
     for need in (need for need in NEEDS if need not in ("model", "network")):

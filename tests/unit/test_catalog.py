@@ -301,6 +301,32 @@ threshold = "high"
     assert (error.file[-3:], error.key) == ("l:8", "evaluation.stages[1].name")
 
 
+@pytest.mark.parametrize(
+    ("hot", "expected"),
+    [
+        ("src/parser.py:prase", "expected a function of src/parser.py after the colon, not {}, did you mean 'parse'?"),
+        ("src/parser.py:Parser", "expected a function of src/parser.py after the colon, not {}, did you mean 'parse'?"),
+        ("src/pa.py:a", "expected a file that agents may change before the colon, not {}, did you mean 'src/parser.py'"),
+        ("bench.py:time", "expected a file that agents may change before the colon, not {}"),
+        ("src/parser.py", 'expected "file.py:name", not {}'),
+        ("src/broken.py:parse", "expected a function of Python, and src/broken.py cannot be read: "),
+    ],
+)  # fmt: skip
+def test_a_hot_function_that_is_not_there_is_told(folder: Path, hot: str, expected: str) -> None:
+    with_toml(
+        folder, lambda text: text.replace("[vocabulary]", f'[vocabulary]\nhot = ["src/parser.py:parse", "{hot}"]')
+    )
+    task = dataclasses.replace(catalog.load_task_folder(folder), evolve=("src/*.py",))
+    files = {
+        "src/parser.py": b"class Parser:\n    async def parse(self): ...\n",
+        "src/broken.py": b"def parse(:\n",
+        "bench.py": b"def time(): ...\n",
+    }
+    error = refused(lambda: catalog.check_hot(task, files))
+    assert (error.file, error.key) == (f"{task.source}/task.toml:26", "vocabulary.hot[1]")
+    assert error.expected.startswith(expected.format(repr(hot)))
+
+
 def test_missing_files_and_folders_are_named(folder: Path, tmp_path: Path) -> None:
     (folder / "goal.md").unlink()
     assert "goal.md: is missing" in str(refused(lambda: catalog.load_task_folder(folder)))
