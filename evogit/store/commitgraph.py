@@ -90,7 +90,7 @@ def _walk(
     found: _Read = {}
     pending = [oid for oid in tips if known[oid] is None]
     for tip in pending:
-        if pygit2.Oid(tip) not in repository:
+        if pygit2.Oid(tip) not in repository.odb:
             raise StoreError(f"commit {tip.hex()} cannot be read. Run: evogit fsck")
     while pending:
         oid = pending.pop()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -91,7 +92,8 @@ class Objects:
         return self.get(oid)[1]
 
     def has(self, oid: Oid) -> bool:
-        return oid in self._pending or oid in self._raw or oid in self._repo
+        """Whether an object is here, sound or not: nothing of it is read, which with libgit2 may take for ever."""
+        return oid in self._pending or oid in self._raw or oid in self._repo.odb
 
     def commit(self, oid: Oid) -> Commit:
         kind, data = self.get(oid)
@@ -343,10 +345,9 @@ class Objects:
 
     def resolve(self, revision: str) -> Oid | None:
         """The commit a revision names, or None."""
-        try:
-            return str(self._repo.revparse_single(revision).peel(pygit2.Commit).id)
-        except (KeyError, ValueError, pygit2.GitError):
-            return None
+        words = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
+        done = subprocess.run(["git", "--git-dir", str(self._git_dir), *words], capture_output=True, check=False)
+        return done.stdout.decode("ascii").strip() or None
 
     def _retry(self, oid: Oid, read: Callable[[], tuple[int, bytes]]) -> tuple[int, bytes]:
         """Read, and once more after reopening: Git may have repacked what libgit2 had open."""

@@ -140,8 +140,12 @@ def ending(world: World) -> Tally:
     for _ in range(2):
         for host in world.hosts:
             host.command("sync", codes={0, 1})
-    there = journaled(world.origin)
     tally, views = Tally(), set()
+    try:
+        there = journaled(world.origin)
+    except (AssertionError, subprocess.SubprocessError) as error:
+        there = set()
+        tally.notes.append(f"the remote cannot be read: {error}"[:600])
     for host in world.hosts:
         tally.tried += 1
         tally.lost += len(host.acknowledged - there)
