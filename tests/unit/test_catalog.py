@@ -306,7 +306,7 @@ threshold = "high"
     [
         ("src/parser.py:prase", "expected a function of src/parser.py after the colon, not {}, did you mean 'parse'?"),
         ("src/parser.py:Parser", "expected a function of src/parser.py after the colon, not {}, did you mean 'parse'?"),
-        ("src/pa.py:a", "expected a file that agents may change before the colon, not {}, did you mean 'src/parser.py'"),
+        ("src/p.py:a", "expected a file that agents may change before the colon, not {}, did you mean 'src/parser.py'"),
         ("bench.py:time", "expected a file that agents may change before the colon, not {}"),
         ("src/parser.py", 'expected "file.py:name", not {}'),
         ("src/broken.py:parse", "expected a function of Python, and src/broken.py cannot be read: "),
