@@ -89,7 +89,7 @@ def tables(found: Morning) -> list[tuple[str, tuple[str, ...], list[tuple[str, .
         (
             _clock(i.milliseconds),
             i.commit[:10],
-            " → ".join(apart(i.before, i.score)),
+            f"{number(i.score)}, best by validation" if i.validated else " → ".join(apart(i.before, i.score)),
             i.agent,
             i.operator,
             i.summary,

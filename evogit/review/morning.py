@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evogit.evolution.ledger import read_calls
 from evogit.evolution.lineage import Record
@@ -26,6 +26,8 @@ class Improvement:
     operator: str
     model: str
     summary: str
+    validated: bool = False
+    """It did not lead when it was made; it is the best where champions are validated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def _improvements(record: Record, since: int) -> tuple[float | None, list[Improv
         and history.oid(history.best) not in {f.commit for f in found}
     ):
         # Champions are validated apart: the best now need not be the one that scored best when it was made.
-        found.append(_improvement(record, history.best, top.score, before))
+        found.append(replace(_improvement(record, history.best, top.score, before), validated=True))
     return before, found
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from evogit.cli.report import apart
+from evogit.cli.report import apart, tables
+from evogit.review.morning import Improvement, Morning
 from tests.functional.test_decisions import evogit, finished, ran, rows, said
 
 __all__ = ["finished", "ran"]
@@ -51,6 +53,13 @@ def test_people_read_it(ran: Path) -> None:
 @pytest.mark.parametrize("option", [("--since", "tomorrow-ish"), ("--format", "pdf")])
 def test_mistakes(ran: Path, option: tuple[str, str]) -> None:
     assert option[0] in evogit(ran, "report", *option, code=2)
+
+
+def test_a_champion_that_never_led_says_why_it_is_one() -> None:
+    made = Improvement("a" * 40, 0, 1.7, 4.5, "tinker", "wrap", "", "n.py:1 wrap", validated=True)
+    night = Morning(0, 4.5, 1.7, 2, 1, (replace(made, score=1.6, validated=False), made), (), 0, 0.0, (), ())
+    _, _, improved, _ = tables(night)[0]
+    assert [row[2] for row in improved] == ["4.5 → 1.6", "1.7, best by validation"]
 
 
 def test_scores_that_differ_look_different() -> None:
