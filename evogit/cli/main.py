@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 import traceback
@@ -49,6 +50,11 @@ def run(arguments: list[str]) -> int:
         return 0
     except BaseExceptionGroup as group:  # task groups wrap what ended them, Ctrl-C too
         return _group(group)
+    except ImportError:  # GitPython's, among others
+        if shutil.which("git"):
+            return _bug(traceback.format_exc())
+        _say("Git, which EvoGit keeps everything in, is not here. Debian, Ubuntu: apt install git")
+        return 1
     except Exception:  # noqa: BLE001  # the boundary: whatever is left is a bug of ours
         return _bug(traceback.format_exc())
     return result if isinstance(result, int) else 0

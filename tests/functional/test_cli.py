@@ -91,6 +91,12 @@ def test_outside_a_repository_it_says_what_to_type(command: str, tmp_path: Path)
     assert "evogit new" in done.stderr
 
 
+def test_where_git_is_missing_it_says_how_to_install_it(repo: Path) -> None:
+    for command in ("status", "doctor", "tasks"):
+        done = evogit(command, at=repo, env={"PATH": "/nowhere"})
+        assert (done.returncode, "apt install git" in done.stderr) == (1, True), done.stderr
+
+
 def test_queries_without_a_run_say_what_to_type(repo: Path) -> None:
     for command in ("status", "log", "best", "diff"):
         done = evogit(command, at=repo)
