@@ -54,6 +54,7 @@ def check(repository: Repository, run: str | None = None, progress: Callable[[in
     objects = repository.objects()
     names = [run] if run else salvage.recorded(repository)
     findings: list[Finding] = []
+    unreadable: dict[Oid, str] = {}
     entries = candidates = individuals = 0
     for name in names:
         broken = [
@@ -72,9 +73,17 @@ def check(repository: Repository, run: str | None = None, progress: Callable[[in
         candidates += sum(1 for entry in read if entry.candidate)
         individuals += len(living)
         findings += _order_does_not_matter(name, sound)
-        findings += _individuals(repository, objects, name, fold(sound), living)
-    for complaint in connectivity(repository, [refs.journals(n) for n in names] + [refs.individuals(n) for n in names]):
-        findings.append(Finding("error", "", complaint, REPAIR))
+        population = fold(sound)
+        findings += _individuals(repository, objects, name, population, living)
+        tips = [*objects.refs(refs.journals(name)).values(), *living.values()]
+        unreadable |= dict.fromkeys(salvage.rotten(repository, tips, population.base), name)
+    complaints = connectivity(repository, [refs.journals(n) for n in names] + [refs.individuals(n) for n in names])
+    findings += (Finding("error", "", complaint, REPAIR) for complaint in complaints)
+    named = " ".join(complaints)
+    for oid, name in unreadable.items():
+        if oid not in named:
+            text = f"object {oid} is damaged: its bytes are not what its id says"
+            findings.append(Finding("error", name, text, REPAIR))
     return Report(tuple(names), entries, candidates, individuals, tuple(findings))
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from evogit.errors import RunBusy, StoreError
 from evogit.evolution.population import Population, fold
-from evogit.store import refs, salvage
+from evogit.store import packrescue, refs, salvage
 from evogit.store.journal import Entry, Journal, parse
 from evogit.store.objects import EMPTY_TREE, Objects
 from evogit.store.packs import TREE
@@ -41,7 +41,7 @@ class Repair:
     acts: list[Act] = field(default_factory=list)
 
     def mend(self) -> list[Act]:
-        """Everything in its order: locks, caches, objects, journals, individuals.
+        """Everything in its order: locks, caches, packs, objects, journals, individuals.
 
         Raises:
             RunBusy: a process on this host holds the run.
@@ -56,6 +56,8 @@ class Repair:
             self._do(f"removed {self._name(path)}, a damaged cache that Git makes again")
             if not self.dry:
                 path.unlink(missing_ok=True)
+        if self._packs() and self.dry:
+            return self.acts  # what is missing then, nobody can know before
         self._objects()
         self._journals()
         self._individuals()
@@ -68,6 +70,16 @@ class Repair:
         return str(path).removeprefix(f"{self.repository.common_dir}/")
 
     # Objects
+
+    def _packs(self) -> bool:
+        """Damaged packs are rebuilt of what can be read of them; whether there were any."""
+        found = packrescue.damaged_packs(self.repository)
+        for pack in found:
+            done = "" if self.dry else packrescue.mend_pack(self.repository, self.run, pack)
+            self._do(
+                f"{self._name(pack)}: {done or 'it or its index is damaged: would be rebuilt of what can be read'}"
+            )
+        return bool(found)
 
     def _tips(self) -> dict[str, Oid]:
         objects = self.repository.objects()
@@ -87,22 +99,30 @@ class Repair:
         objects = self.repository.objects()
         if EMPTY_TREE in wanted and not self.dry:
             objects.put(TREE, b"")
-            if keep := objects.flush():
-                keep.unlink(missing_ok=True)
+            salvage.flush(objects)
         gone = salvage.missing(self.repository, wanted)
-        for source in self.sources if gone and not self.dry else ():
-            try:
-                came = salvage.borrow(self.repository, source, self.run, gone)
-            except StoreError as error:
-                self.acts.append(Act("lost", str(error)))
-                continue
-            if came:
-                self._do(f"copied {len(came)} of {len(gone)} missing objects from {source}")
-            gone = salvage.missing(self.repository, gone)
+        for source in self.sources if not self.dry else ():
+            gone = self._borrow(source, gone)
         if gone and self.dry and self.sources:
             self._do(f"would look for {len(gone)} missing objects at {', '.join(self.sources)}")
         for oid in sorted(gone):
             self.acts.append(Act("lost", f"object {oid} is missing; a clone or a bundle may have it: --from PLACE"))
+
+    def _borrow(self, source: str, gone: set[Oid]) -> set[Oid]:
+        """Copy what is missing from `source`, and what only then is seen to be missing; what is missing still."""
+        if not gone:
+            return gone
+        came: set[Oid] = set()
+        try:
+            with salvage.lender(self.repository, source, self.run) as theirs:
+                while new := salvage.borrow(self.repository, theirs, gone) - came:
+                    came |= new
+                    gone = salvage.missing(self.repository, salvage.damaged(self.repository, self._tips().values()))
+        except StoreError as error:
+            self.acts.append(Act("lost", str(error)))
+        if came:
+            self._do(f"copied {len(came)} missing objects from {source}")
+        return gone
 
     # Journals
 

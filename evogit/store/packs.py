@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
-NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob"}
+NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
 
 
 def object_id(kind: int, data: bytes) -> str:
@@ -40,7 +40,7 @@ def read_loose(folder: Path, oid: str) -> tuple[int, bytes] | None:
         head, nul, data = unpacker.decompress(packed).partition(b"\0")
     except zlib.error as error:
         raise ValueError(f"its file is corrupt: {error}") from error
-    kinds = {name: kind for kind, name in (NAMES | {TAG: b"tag"}).items()}
+    kinds = {name: kind for kind, name in NAMES.items()}
     kind = kinds.get(head.partition(b" ")[0])
     if kind is None or not unpacker.eof or hashlib.sha1(head + nul + data, usedforsecurity=False).hexdigest() != oid:
         raise ValueError("its file is corrupt")

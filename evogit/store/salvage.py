@@ -6,6 +6,7 @@ into a folder that is named, never deleted.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
 import time
@@ -16,7 +17,9 @@ import git
 
 from evogit.errors import StoreError
 from evogit.store import refs
-from evogit.store.objects import Objects
+from evogit.store.encoding import parse_commit, parse_tree
+from evogit.store.objects import SUBMODULE, Objects
+from evogit.store.packs import COMMIT, TREE
 from evogit.store.repository import Repository
 from evogit.values import Oid
 
@@ -94,6 +97,29 @@ def damaged(repository: Repository, tips: Iterable[Oid]) -> set[Oid]:
     return {oid for oid in found if not _reads(sound, oid) or _loose(repository, oid).exists()}
 
 
+def rotten(repository: Repository, tips: Iterable[Oid], base: Oid | None) -> list[Oid]:
+    """Trees and files reachable from `tips` that are missing or whose bytes are not what their ids say.
+
+    Of what `base` reaches only its own files are read, not the history before it. Commits are left out.
+    """
+    objects, shell = repository.objects(), git.Git(str(repository.git_dir))
+    found: dict[Oid, None] = {}
+    for words in ([*tips, *([f"^{base}"] if base else [])], [f"{base}^{{tree}}"] if base else []):
+        with tempfile.TemporaryFile() as wanted:
+            wanted.write("".join(f"{word}\n" for word in dict.fromkeys(words)).encode())
+            wanted.seek(0)
+            _, listed, _ = shell.rev_list(
+                "--objects",
+                "--missing=allow-any",
+                "--stdin",
+                istream=wanted,
+                with_extended_output=True,
+                with_exceptions=False,
+            )
+        found |= dict.fromkeys(line[:40] for line in listed.splitlines() if " " in line)  # a commit stands alone
+    return [oid for oid in found if not _reads(objects, oid)]
+
+
 def corrupt_loose(repository: Repository, oids: Iterable[Oid]) -> list[Path]:
     """Files of loose objects among `oids` whose bytes are not what their name says."""
     shell = git.Git(str(repository.git_dir))
@@ -131,13 +157,13 @@ def missing(repository: Repository, oids: Iterable[Oid]) -> set[Oid]:
     return {oid for oid in oids if not _reads(objects, oid)}
 
 
-def borrow(repository: Repository, source: str, run: str, oids: Iterable[Oid]) -> set[Oid]:
-    """Copy objects from a remote, another clone or a bundle, if it has them; those that came.
+@contextlib.contextmanager
+def lender(repository: Repository, source: str, run: str) -> Iterator[Objects]:
+    """The objects that a remote, another clone or a bundle has of a run.
 
     Raises:
         StoreError: nothing can be fetched from there, with Git's own words.
     """
-    wanted, found = set(oids), set()
     with git.Repo(repository.git_dir) as opened, tempfile.TemporaryDirectory(prefix="evogit-borrow-") as folder:
         named = {remote.name: next(iter(remote.urls), "") for remote in opened.remotes}
         address = named.get(source, source)
@@ -151,15 +177,35 @@ def borrow(repository: Repository, source: str, run: str, oids: Iterable[Oid]) -
         except git.CommandError as error:
             said = re.sub(r"://[^@/\s]+@", "://***@", str(error.stderr or error).strip())
             raise StoreError(f"nothing can be fetched from {source}: {said}") from error
-        theirs, ours = Objects(Path(folder)), repository.objects()
-        for oid in sorted(wanted):
-            if _reads(theirs, oid):
-                ours.put(*theirs.get(oid))
-                found.add(oid)
-        keep = ours.flush()
-        if keep:
-            keep.unlink(missing_ok=True)
+        yield Objects(Path(folder))
+
+
+def borrow(repository: Repository, theirs: Objects, oids: Iterable[Oid]) -> set[Oid]:
+    """Copy objects that are not here, and what they name that is not here either; those that came."""
+    wanted, found, ours = set(oids), set[Oid](), repository.objects()
+    while wanted:
+        oid = wanted.pop()
+        if _reads(theirs, oid):
+            ours.put(*theirs.get(oid))
+            found.add(oid)
+            wanted |= {below for below in _below(theirs, oid) if not _reads(ours, below)} - found
+    flush(ours)
     return found
+
+
+def _below(objects: Objects, oid: Oid) -> Iterable[Oid]:
+    """What an object names: a commit's tree and parents, a tree's entries."""
+    kind, data = objects.get(oid)
+    if kind == COMMIT:
+        commit = parse_commit(data)
+        return (commit.tree, *commit.parents)
+    return [entry for mode, entry in parse_tree(data).values() if mode != SUBMODULE] if kind == TREE else ()
+
+
+def flush(objects: Objects) -> None:
+    """Write what is pending into a pack that needs no keeping: refs lead to its objects already."""
+    if keep := objects.flush():
+        keep.unlink(missing_ok=True)
 
 
 def caches(repository: Repository) -> list[Path]:
