@@ -13,6 +13,7 @@ from evogit.values import Oid
 
 WIDTH = 20  # bytes of an id
 EMPTY = 0xFFFFFFFF
+RECENT = 2048  # ids whose numbers are remembered as they are written
 
 V = TypeVar("V")
 H = TypeVar("H", bound=Hashable)
@@ -70,6 +71,7 @@ class Names:
     def __init__(self) -> None:
         self._bytes = bytearray()
         self._slots = Slots(lambda row: hash(self._raw(row)))
+        self._recent: dict[Oid, int] = {}  # a run asks again and again for the few ids that it is at
 
     def __len__(self) -> int:
         return len(self._bytes) // WIDTH
@@ -88,14 +90,23 @@ class Names:
 
     def find(self, oid: Oid) -> int | None:
         """The number of an id, if it has one."""
+        found = self._recent.get(oid)
+        if found is not None:
+            return found
         try:
             raw = bytes.fromhex(oid)
         except ValueError:
             return None
         for row in self._slots.rows(hash(raw)):
             if self._bytes[WIDTH * row : WIDTH * (row + 1)] == raw:
-                return row
+                return self._remember(oid, row)
         return None
+
+    def _remember(self, oid: Oid, number: int) -> int:
+        if len(self._recent) >= RECENT:
+            self._recent.clear()
+        self._recent[oid] = number
+        return number
 
     def number(self, oid: Oid) -> int:
         """The number of an id; a new one if it has none."""
@@ -107,7 +118,7 @@ class Names:
             raise ValueError(f"{oid!r} is no object id")
         self._bytes += raw
         self._slots.add(number)
-        return number
+        return self._remember(oid, number)
 
 
 class Distinct(Generic[H]):

@@ -106,7 +106,8 @@ class Findings:
 
     def believed(self, key: Key) -> Evaluation | None:
         """What a believed host found, if one did."""
-        return self._held.get(key) if self.confirmed(key) else None
+        found = self._held.get(key)
+        return found if found is not None and self.confirmed(key) else None
 
     def believed_score(self, key: Key) -> float | None:
         """The score that a believed host found, if one did."""
@@ -120,7 +121,8 @@ class Findings:
         """Take in an evaluation; whether what counts has changed, of this tree or (with a host caught) of others."""
         host = host_of(order[1])
         if self.trust.believes(host):
-            held, when = self._held.get(key), self._held.order(key)
+            held = self._held.get(key)
+            when = self._held.order(key) if held else None
             if held and when and self.confirmed(key) and _rank(held, when) <= _rank(evaluation, order):
                 return False
             self._held.put(key, evaluation, order)

@@ -47,7 +47,8 @@ class Objects:
 
     def __init__(self, git_dir: Path, common_dir: Path | None = None) -> None:
         self._git_dir = git_dir
-        self._packs = (common_dir or git_dir) / "objects" / "pack"
+        self._folder = (common_dir or git_dir) / "objects"
+        self._packs = self._folder / "pack"
         self._repo = _open(git_dir)
         self._pending: dict[Oid, tuple[int, bytes]] = {}
         self._held: dict[Oid, _Hold] = {}
@@ -58,7 +59,7 @@ class Objects:
     @property
     def folders(self) -> tuple[Path, Path]:
         """Git's folder, and the one its objects are in."""
-        return self._git_dir, self._packs.parent
+        return self._git_dir, self._folder
 
     # Objects
 
@@ -83,7 +84,7 @@ class Objects:
         """Kind and bytes of an object. Raises `StoreError` if it is not there."""
         found = self._pending.get(oid) or self._raw.get(oid)
         if found is None:
-            found = self._retry(oid, lambda: packs.read_loose(self._packs.parent, oid) or self._repo.read(oid))
+            found = self._retry(oid, lambda: packs.read_loose(self._folder, oid) or self._repo.read(oid))
             if len(found[1]) < 1 << 16:
                 self._raw.put(oid, found)
         return found
