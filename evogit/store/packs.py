@@ -32,7 +32,7 @@ def read_loose(folder: Path, oid: str) -> tuple[int, bytes] | None:
         ValueError: the bytes are not what the id says.
     """
     try:
-        with open(f"{folder}/{oid[:2]}/{oid[2:]}", "rb") as file:  # noqa: PTH123  # a path object costs more than the rest
+        with open(f"{folder}/{oid[:2]}/{oid[2:]}", "rb") as file:  # a path object costs more than the rest
             packed = file.read()
     except OSError:
         return None
