@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -13,8 +12,10 @@ from evogit.evolution.selection import Individual, best_of
 from evogit.evolution.session import Session
 from evogit.evolution.versions import Versions, unified
 from evogit.globs import sealed
+from evogit.store.encoding import Recent
 from evogit.store.objects import EXECUTABLE, FILE
 from evogit.values import Evaluation, Oid
+from evogit.variation.merge import matches
 from evogit.variation.request import Background, Past, Relative
 
 LOOKED_AT = 120  # attempts, the newest first
@@ -28,6 +29,7 @@ class Teller:
     def __init__(self, session: Session, versions: Versions, living: Living) -> None:
         self._session, self._versions, self._living = session, versions, living
         self._lines = functools.lru_cache(maxsize=16_384)(self._matches)
+        self._texts: Recent[Oid] = Recent(4_096)
 
     def background(self, receiver: Individual, agent: str, definition: str) -> Background:
         session, population = self._session, self._session.population
@@ -87,27 +89,37 @@ class Teller:
                 yield Past(attempt.summary, attempt.outcome, attempt.score)
 
     def _overlaps(self, attempt: Attempt, path: str, blob: Oid, start: int, end: int) -> bool:
-        trees, objects = self._session.population.trees, self._session.objects
-        tree = trees.get(attempt.parent)
-        then = objects.listing(tree).get(path) if tree is not None else None
+        then = self._text(attempt.parent, path)
         if then is None:
             return False
         ranges = [(int(a), int(b)) for a, b in attempt.touched[path]]
-        if then[1] == blob:
+        if then == blob:
             return any(a < end and start < b for a, b in ranges)
         # (start in the old text, start in the new text, length) of what both have.
-        for old, new, length in self._lines(then[1], blob):
+        for old, new, length in self._lines(then, blob):
             shift = new - old
             if any(max(a, old) < min(b, old + length) and a + shift < end and start < b + shift for a, b in ranges):
                 return True
         return False
 
+    def _text(self, commit: Oid, path: str) -> Oid | None:
+        """A file's text in a version that is known; each prompt asks this of the same hundred attempts."""
+        key = f"{commit}:{path}"
+        found = self._texts.get(key)
+        if found is None:
+            tree = self._session.population.trees.get(commit)
+            entry = self._session.objects.listing(tree).get(path) if tree is not None else None
+            if entry is None:
+                return None
+            found = entry[1]
+            self._texts.put(key, found)
+        return found
+
     def _matches(self, old: Oid, new: Oid) -> tuple[tuple[int, int, int], ...]:
         before, after = (self._session.objects.blob(oid).splitlines() for oid in (old, new))
         if len(before) * len(after) > 4_000_000:
             return ()
-        blocks = difflib.SequenceMatcher(None, before, after, autojunk=False).get_matching_blocks()
-        return tuple((block.a, block.b, block.size) for block in blocks if block.size)
+        return matches(before, after)
 
     def _relatives(self, receiver: Individual, count: int) -> Sequence[Relative]:
         """The best other version, then ever more different ones of those that are at least as good as most."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -49,8 +49,7 @@ def conflicts(hunks: tuple[Hunk, ...]) -> int:
     return sum(hunk.conflict for hunk in hunks)
 
 
-@functools.lru_cache(maxsize=512)
-def _matches(base: tuple[bytes, ...], side: tuple[bytes, ...]) -> tuple[tuple[int, int, int], ...]:
+def matches(base: Sequence[bytes], side: Sequence[bytes]) -> tuple[tuple[int, int, int], ...]:
     """Runs of equal lines: (start in base, start in side, length), with the common ends found first."""
     head, least = 0, min(len(base), len(side))
     while head < least and base[head] == side[head]:
@@ -64,6 +63,9 @@ def _matches(base: tuple[bytes, ...], side: tuple[bytes, ...]) -> tuple[tuple[in
     if tail:
         found.append((len(base) - tail, len(side) - tail, tail))
     return tuple(found)
+
+
+_matches = functools.lru_cache(maxsize=512)(matches)
 
 
 def _stable(base: list[bytes], ours: list[bytes], theirs: list[bytes]) -> Iterator[tuple[int, int, int, int]]:
