@@ -32,7 +32,7 @@ def sync(
 
     place = here(directory, run, {"sync.remote": remote})
     name = place.config.sync.remote or "origin"
-    done = exchange(place.repository, place.run, Remote(place.repository, name))
+    done = exchange(place.repository, place.run, Remote(place.repository, name), _say)
     if json:
         print_json({"remote": name, **asdict(done)})
     else:
@@ -42,6 +42,10 @@ def sync(
         for complaint in done.complaints:
             print(f"warning: {complaint}", file=sys.stderr)
     return 1 if done.complaints else 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def first_exchange(place: Place) -> Remote | None:
@@ -58,7 +62,7 @@ def first_exchange(place: Place) -> Remote | None:
         return None
     remote = Remote(place.repository, name)
     try:
-        done = exchange(place.repository, place.run, remote)
+        done = exchange(place.repository, place.run, remote, _say)
     except Unreachable as error:
         print(f"warning: {error}. Going on without; it is tried again", file=sys.stderr)
     else:

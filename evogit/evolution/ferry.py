@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 
 from evogit.errors import StoreError, Unreachable
 from evogit.evolution.colony import Colony
@@ -45,7 +46,7 @@ class Ferry:
         session, books = self._colony.session, self._colony.books
         if self._under_way is not None:
             await asyncio.wait([self._under_way])  # of a crossing that was cancelled; what it pushed may be old
-        work = asyncio.to_thread(trade, session.repository, session.plan.run, self._remote, self._pushed)
+        work = asyncio.to_thread(trade, session.repository, session.plan.run, self._remote, self._pushed, self._say())
         self._under_way = asyncio.ensure_future(work)
         try:
             # Whoever is cancelled here does not end an exchange half way.
@@ -64,6 +65,15 @@ class Ferry:
                 books.notify(complaint)
         if done.copied:
             self._colony.stop("copied")
+
+    def _say(self) -> Callable[[str], None]:
+        """Notices from another thread."""
+        loop = asyncio.get_running_loop()
+
+        def say(text: str) -> None:
+            loop.call_soon_threadsafe(self._colony.books.notify, text)
+
+        return say
 
     def moor(self) -> list[str]:
         """Move the branches of others to where their journals, as folded here, say. What could not be moved."""

@@ -6,7 +6,7 @@ answer to "what is new" has a line a writer and not one an agent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from evogit.errors import StoreError
@@ -16,10 +16,12 @@ from evogit.evolution.session import living_refs, read_journals
 from evogit.store import refs
 from evogit.store.objects import Objects
 from evogit.store.remote import Remote
-from evogit.store.repository import Repository
+from evogit.store.repository import Repository, turn
 from evogit.values import Oid
 
 TRIES = 3  # pushes, when somebody else was faster
+
+WAITING = "another process of this host exchanges this run now: waiting for it"
 
 GROWN = ("fetch first", "non-fast-forward")
 """Git's words for a ref that has something there which is not here. A server may refuse for reasons of its own."""
@@ -39,17 +41,28 @@ class Exchanged:
     notes: tuple[str, ...] = ()
 
 
-def exchange(repository: Repository, run: str, remote: Remote) -> Exchanged:
+def _silent(_: str) -> None:
+    pass
+
+
+def exchange(repository: Repository, run: str, remote: Remote, say: Callable[[str], None] = _silent) -> Exchanged:
     """One exchange by hand: trade, give a copied repository a name of its own, settle others' branches.
+
+    `say` hears a line for a person if another exchange of this host has to be waited for.
 
     Raises:
         Unreachable: the remote did not answer. What was fetched before stays.
     """
+    with turn(repository, run, lambda: say(WAITING)):
+        return _exchange(repository, run, remote)
+
+
+def _exchange(repository: Repository, run: str, remote: Remote) -> Exchanged:
     before = repository.objects().refs(refs.journals(run))
-    done = trade(repository, run, remote, {})
+    done = _trade(repository, run, remote, {})
     complaints, notes = list(done.complaints), []
     if done.copied and (renamed := rename(repository, run, remote)):
-        notes, done = [renamed], trade(repository, run, remote, {})
+        notes, done = [renamed], _trade(repository, run, remote, {})
         complaints = list(done.complaints)
     objects = repository.objects()
     tips = {ref.removeprefix(refs.journals(run)): oid for ref, oid in before.items()}
@@ -59,14 +72,22 @@ def exchange(repository: Repository, run: str, remote: Remote) -> Exchanged:
     return Exchanged(entries, done.pushed, tuple(complaints), done.copied, tuple(notes))
 
 
-def trade(repository: Repository, run: str, remote: Remote, pushed: dict[str, Oid]) -> Exchanged:
+def trade(
+    repository: Repository, run: str, remote: Remote, pushed: dict[str, Oid], say: Callable[[str], None] = _silent
+) -> Exchanged:
     """Fetch everybody's journals, push what is new here. `pushed` remembers what was pushed to this remote before.
 
     Nothing is settled: where others' individuals stand is for who has folded their journals. `entries` is not counted.
+    `say` is as for `exchange`.
 
     Raises:
         Unreachable: the remote did not answer. What was fetched before stays.
     """
+    with turn(repository, run, lambda: say(WAITING)):
+        return _trade(repository, run, remote, pushed)
+
+
+def _trade(repository: Repository, run: str, remote: Remote, pushed: dict[str, Oid]) -> Exchanged:
     host = repository.host()
     came = remote.fetch(run, own_writers(repository.objects(), run, host))
     misfits = came.misfits

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,10 +16,13 @@ from typing import Literal
 import git
 from filelock import FileLock, Timeout
 
-from evogit.errors import EvoGitError, RunBusy, StoreError, UsageError
+from evogit.errors import EvoGitError, RunBusy, StoreError, Unreachable, UsageError
 from evogit.store import refs
 from evogit.store.objects import Identity, Objects
 from evogit.values import Oid
+
+TURN = 1800.0
+"""Seconds that an exchange waits for others of its host: each of their few fetches and pushes may take five minutes."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +210,36 @@ class RunLock:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+
+@contextlib.contextmanager
+def turn(repository: Repository, run: str, wait: Callable[[], None]) -> Iterator[None]:
+    """This process's turn to exchange the run: of one host, one process at a time. `wait` is called if it must wait.
+
+    The system lets go of the lock of a process that dies.
+
+    Raises:
+        Unreachable: the others have not ended in time.
+    """
+    folder = repository.run_folder(run)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(str(folder / "exchange.lock"))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            wait()
+            lock.acquire(timeout=TURN)
+    except Timeout as error:
+        raise Unreachable(
+            f"other exchanges of run {run!r} on this host have not ended in {TURN / 60:.0f} min"
+        ) from error
+    except OSError as error:
+        raise StoreError(f"{folder}: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def busy(repository: Repository, run: str, row: Literal["writers", "reviewers"] = "writers") -> bool:

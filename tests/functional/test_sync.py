@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +146,51 @@ def test_a_remote_that_takes_no_pack_is_no_copy_of_this_repository(tmp_path: Pat
     hook.unlink()
     evogit(host, "sync")
     assert status(clone_and_sync(origin, tmp_path / "other"))["candidates"] == 10
+
+
+@pytest.mark.parametrize("first", [("sync",), ("run", "--remote", "origin", "--candidates", "3", "--quiet")])
+@pytest.mark.parametrize("killed", [False, True], ids=["ends", "killed"])
+def test_exchanges_of_one_host_wait_for_each_other(
+    tmp_path: Path, origin: Path, first: tuple[str, ...], killed: bool
+) -> None:
+    host = clone(str(origin), tmp_path / "host")
+    evogit(host, "run", "--candidates", "5", "--quiet")
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    slow = tmp_path / "upload-pack"
+    slow.write_text(f'#!/bin/sh\n: >{begun}\nwhile [ ! -e {go} ]; do sleep 0.05; done\nexec git-upload-pack "$@"\n')
+    slow.chmod(0o755)
+    run_git("config", "remote.origin.uploadpack", str(slow), cwd=host)
+    with start(host, *first) as one:
+        wait_for(begun)
+        with start(host, "sync") as other:
+            assert other.stderr is not None
+            assert "waiting for it" in other.stderr.readline()
+            if killed:
+                one.kill()
+                one.wait()
+            assert other.poll() is None
+            go.touch()
+            output, errors = other.communicate(timeout=120)
+        assert other.returncode == 0, errors
+        assert "refs pushed" in output
+        one.communicate(timeout=120)
+    assert one.returncode == (-9 if killed else 0)
+    assert sync(host) == {**NOTHING_NEW, "remote": "origin"} or first[0] == "run"
+
+
+def start(at: Path, *words: str) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [sys.executable, "-m", "evogit", "-C", str(at), *words], stdout=pipe, stderr=pipe, stdin=pipe, text=True
+    )
+
+
+def wait_for(path: Path) -> None:
+    for _ in range(1200):
+        if path.exists():
+            return
+        time.sleep(0.05)
+    pytest.fail(f"{path} never came")
 
 
 def clone_and_sync(origin: Path, at: Path) -> Path:
