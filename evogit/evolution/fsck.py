@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -155,19 +155,32 @@ def _essence(population: Population) -> object:
     return (population.candidates, population.accepted, dict(population.rejected), population.seats, best)
 
 
+def unscored(
+    objects: Objects, population: Population, living: Mapping[tuple[str, str], Oid]
+) -> dict[tuple[str, str], Oid]:
+    """Individuals whose tree nobody has evaluated, as the journals say. One that cannot be read is left out."""
+    scored = {tree for tree, _, _ in population.results}
+    found = {}
+    for name, commit in living.items():
+        with contextlib.suppress(StoreError):
+            if objects.commit(commit).tree not in scored:
+                found[name] = commit
+    return found
+
+
 def _individuals(
     repository: Repository, objects: Objects, run: str, population: Population, living: dict[tuple[str, str], Oid]
 ) -> Iterator[Finding]:
     running = busy(repository, run)
-    scored = {tree for tree, _, _ in population.results}
+    new = unscored(objects, population, living)
     for (host, agent), commit in living.items():
         branch = f"evogit/{run}/{host}/{agent}"
         try:
-            tree = objects.commit(commit).tree
+            objects.commit(commit)
         except StoreError:
             yield Finding("error", run, f"{branch}: its commit {commit[:10]} is missing", REPAIR)
             continue
-        if tree not in scored:
+        if (host, agent) in new:
             yield Finding(
                 "error", run, f"{branch}: {commit[:10]} was never evaluated", "evogit run evaluates it when it resumes"
             )

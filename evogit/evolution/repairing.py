@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from evogit.errors import RunBusy, StoreError
+from evogit.evolution.fsck import unscored
 from evogit.evolution.population import Population, fold
+from evogit.evolution.session import living_refs
 from evogit.store import packrescue, refs, salvage
 from evogit.store.journal import Entry, Journal, parse
 from evogit.store.objects import EMPTY_TREE, Objects
@@ -61,6 +63,7 @@ class Repair:
         self._objects()
         self._journals()
         self._individuals()
+        self._unrecorded()
         return self.acts
 
     def _do(self, text: str) -> None:
@@ -233,6 +236,30 @@ class Repair:
                 now.move(ref, now.ref(ref), place)
             elif now.ref(ref) is not None and not _readable(now, now.ref(ref) or ""):
                 now.delete(ref)
+
+    def _unrecorded(self) -> None:
+        """An individual whose record is lost becomes a version of a person's: the next run evaluates and adopts it.
+
+        Its agent goes back to the newest version that is on record.
+        """
+        objects = self.repository.objects()
+        living = living_refs(objects, self.run)
+        if not living:
+            return
+        population = self._population(objects)
+        for (host, agent), commit in unscored(objects, population, living).items():
+            place = _place(objects, population, (host, agent))
+            if place is None or place == commit:
+                continue  # evogit run evaluates where everybody begins
+            ref, kept = refs.individual(self.run, host, agent), f"{refs.people(self.run)}{agent}-{commit[:10]}"
+            self._do(
+                f"{refs.branch_of(ref)}: the record of {commit[:10]} is lost. It is kept as {refs.branch_of(kept)}, "
+                f"which evogit run evaluates and adopts; the agent goes on from {place[:10]}"
+            )
+            if not self.dry:
+                if objects.ref(kept) is None:
+                    objects.move(kept, None, commit)
+                objects.move(ref, commit, place)
 
     def _population(self, objects: Objects) -> Population:
         found: list[Entry] = []

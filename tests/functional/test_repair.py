@@ -132,7 +132,6 @@ def test_entries_behind_a_gap_are_kept(ran: Path) -> None:
     loosen(ran)
     ref = journal(ran)
     lines = run_git("log", "--first-parent", "--format=%H %s", ref, cwd=ran).splitlines()
-    # The record of an accepted one is also what its agent's branch stands on: that one is evaluated again by a run.
     gone = next(line[:40] for line in lines[5:] if not line[41:].startswith(("accepted", "founded")))
     candidates = {
         line.split()[1]
@@ -154,6 +153,28 @@ def test_entries_behind_a_gap_are_kept(ran: Path) -> None:
     assert status(ran)["candidates"] == 39
     evogit(ran, "run", "--candidates", "5", "--quiet")
     assert status(ran)["candidates"] == 44
+
+
+def test_an_individual_whose_record_is_gone_is_adopted(ran: Path) -> None:
+    """The version stays; its agent goes on from what is on record; the next run evaluates the version and adopts it."""
+    loosen(ran)
+    ref, branches = journal(ran), agents(ran)
+    lines = run_git("log", "--first-parent", "--format=%H %P %s", ref, cwd=ran).splitlines()
+    rows = [line.split() for line in lines[1:] if " accepted" in line]
+    gone, commit, branch = next((row[0], row[2], name) for row in rows for name, at in branches.items() if at == row[2])
+    loose(ran, gone).unlink()
+    run_evogit(ran, "fsck", code=1)
+    found = repair(ran)
+    assert found["clean"], found
+    kept = f"refs/heads/evogit/main/human/{branch.rpartition('/')[2]}-{commit[:10]}"
+    assert any(commit[:10] in act["text"] and "human/" in act["text"] for act in found["repair"])
+    assert agents(ran)[kept] == commit
+    assert agents(ran)[branch] != commit
+    assert repair(ran)["repair"] == []
+    evogit(ran, "run", "--candidates", "5", "--quiet")
+    run_evogit(ran, "fsck", code=0)
+    said = run_git("log", "--format=%s", "--glob=refs/evogit/main/journal/", cwd=ran)
+    assert f"adopted {commit[:10]}" in said
 
 
 def test_what_cannot_be_rebuilt_is_named(ran: Path) -> None:
