@@ -8,9 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import hypothesis
 import pygit2
@@ -18,6 +18,7 @@ import pygit2.enums
 import pytest
 
 Git = Callable[..., str]
+T = TypeVar("T")
 
 # xdist's workers inherit the home of the process that started them, which is no longer the real one.
 _REAL_HOME = Path(os.environ.setdefault("EVOGIT_TEST_REAL_HOME", os.environ.get("HOME", "/nonexistent")))
@@ -140,8 +141,26 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever the shuffle says: tests that wait for the clock or a registry begin first, lest all wait at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("waits") is None)
+    """Whatever the shuffle says: the longest tests begin first, lest all wait for one of them at the end."""
+    longest = [item.get_closest_marker("longest") is not None for item in items]
+    items[:] = dealt(items, longest, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def dealt(items: Sequence[T], longest: Sequence[bool], workers: int) -> list[T]:
+    """Items in the order in which each of the workers begins with its share of the longest ones.
+
+    `--dist worksteal` gives each worker a stretch of the list, in equal parts, and lets others take from its end.
+    """
+    first, rest = (
+        [item for item, is_long in zip(items, longest, strict=True) if is_long == wanted] for wanted in (True, False)
+    )
+    out: list[T] = []
+    for left in range(workers, 0, -1):
+        stretch = (len(first) + len(rest)) // left
+        share = min(stretch, -(-len(first) // left))
+        out += first[:share] + rest[: stretch - share]
+        first, rest = first[share:], rest[stretch - share :]
+    return out
 
 
 @pytest.hookimpl(wrapper=True)

@@ -21,7 +21,7 @@ from tests.fitting import KEY, objects_with, project, status
 CACHE = Path(os.environ.get("EVOGIT_TEST_CLIS") or Path(__file__).parents[2] / ".cache/clis")
 EDIT = "sed -i 's/return 0/return 3 * x + 7/' program.py"
 
-pytestmark = [pytest.mark.slow, pytest.mark.waits, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.longest, pytest.mark.timeout(600)]
 
 
 def installed(name: str, program: str, *commands: list[str]) -> Path:

@@ -184,7 +184,7 @@ HIDE += "mount --bind /dev/null /etc/crontab || exit 9; "
 
 
 @pytest.mark.slow
-@pytest.mark.waits
+@pytest.mark.longest
 @pytest.mark.timeout(400)
 def test_the_real_cron_for_two_minutes(project: Path, tmp_path: Path) -> None:
     """crontab(1) and cron(8) as installed, where nobody else's tables are: mounts of their own hide the machine's."""

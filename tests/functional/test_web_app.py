@@ -38,7 +38,7 @@ export default function App() {{
 }}
 """
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.longest, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

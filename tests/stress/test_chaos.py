@@ -12,6 +12,7 @@ SHORT = ("kill -9", "remote cut off", "lock files deleted", "git gc --prune=now"
 """The others wait for longer, and are tried by `make stress`."""
 
 
+@pytest.mark.longest
 @pytest.mark.timeout(1800)
 def test_nothing_acknowledged_is_lost_whatever_breaks(tmp_path: Path) -> None:
     table = stress(tmp_path, hosts=2, rounds=1, seed=1, faults=SHORT)

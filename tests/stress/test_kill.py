@@ -105,6 +105,7 @@ def leftovers(project: Path) -> list[str]:
     return found
 
 
+@pytest.mark.longest
 @pytest.mark.timeout(600)
 def test_killed_at_random_instants_nothing_acknowledged_is_lost(project: Path, tmp_path: Path) -> None:
     rng = random.Random(7)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pygit2
 import pytest
 
-from tests.conftest import Git, is_local, photograph
+from tests.conftest import Git, dealt, is_local, photograph
 
 
 def test_no_test_reaches_the_network() -> None:
@@ -58,3 +58,11 @@ def test_a_change_of_the_home_is_seen(tmp_path: Path) -> None:
     after = photograph(tmp_path)
     os.utime(tmp_path / ".gitconfig", ns=(1, 1))
     assert len({str(before), str(after), str(photograph(tmp_path))}) == 3
+
+
+@pytest.mark.parametrize(
+    ("workers", "order"), [(1, "ABCdefghij"), (2, "ABdefCghij"), (3, "AdeBfgChij"), (4, "AdBeCfghij")]
+)
+def test_every_worker_begins_with_a_long_test(workers: int, order: str) -> None:
+    items = "dAefBghiCj"
+    assert "".join(dealt(items, [item.isupper() for item in items], workers)) == order
