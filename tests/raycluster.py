@@ -21,7 +21,9 @@ NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": Fal
 
 def main() -> None:
     place = tempfile.mkdtemp(prefix="evogit-ray-", dir="/tmp")  # short: sockets are in it
-    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "temp_dir": place})
+    # Not `temp_dir`: Ray also notes the address where this says, which has to be there, and is nobody else's then.
+    os.environ["RAY_TMPDIR"] = place
+    cluster = Cluster(initialize_head=True, head_node_args=NODE)
     try:
         nodes = [cluster.add_node(**NODE)]
         answer({"address": cluster.address})

@@ -398,10 +398,11 @@ def test_two_candidates_at_once_have_each_their_own(tmp_path: Path, name: sandbo
 
     async def both(evaluator: Evaluator, trees: list[str]) -> list[Evaluation]:
         first = asyncio.create_task(evaluator.evaluate(trees[0]))
-        await asyncio.sleep(0.2)
         assert evaluator._pool is not None
         other = evaluator._pool / "slots/0/model/socket"
-        assert other.is_socket()
+        async with asyncio.timeout(60):
+            while not other.is_socket():
+                await asyncio.sleep(0.05)
         objects = evaluator._trees
         assert isinstance(objects, Objects)
         code = f"FIRST, OTHER = False, {str(other)!r}\n{OTHER}"
@@ -747,12 +748,16 @@ def test_several_at_once_never_hold_more_than_there_is() -> None:
     """Four want half of the budget each: two are under way, the others wait, and all are answered."""
     held: list[int] = []
     most = 0
+    two = asyncio.Event()
 
     async def slow(ask: Ask) -> Reply:
         nonlocal most
         held.append(ask.max_tokens or 0)
         most = max(most, sum(held))
-        await asyncio.sleep(0.02)
+        if len(held) == 2:
+            two.set()
+        await two.wait()
+        await asyncio.sleep(0.02)  # for a third, which should not come
         held.remove(ask.max_tokens or 0)
         return Reply("x", Usage(10, 30), 0.0)
 
@@ -766,12 +771,16 @@ def test_several_at_once_never_hold_more_than_there_is() -> None:
 
 def test_eight_connections_at_once_and_the_others_wait() -> None:
     now = most = 0
+    full = asyncio.Event()
 
     async def slow(_ask: Ask) -> Reply:
         nonlocal now, most
         now += 1
         most = max(most, now)
-        await asyncio.sleep(0.02)
+        if now == CONNECTIONS:
+            full.set()
+        await full.wait()
+        await asyncio.sleep(0.02)  # for one more, which should not come
         now -= 1
         return Reply("x", Usage(), 0.0)
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -208,9 +208,14 @@ def test_a_node_killed_in_the_middle(tmp_path: Path, git: Git, nodes: Nodes) -> 
 
 def assert_empty(nodes: Nodes) -> None:
     """No evaluation, no server that could begin one, and no worker is left on any node."""
+    until(lambda: not nodes.processes(EVALUATING, WORKER))
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for it; a slow machine gets much time."""
     deadline = time.monotonic() + WAIT
-    while left := nodes.processes(EVALUATING, WORKER):
-        assert time.monotonic() < deadline, left
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.1)
 
 
@@ -234,15 +239,17 @@ def end_and_look(running: subprocess.Popen[str], signals: tuple[int, ...], code:
     assert running.stdout is not None
     line = next((line for line in running.stdout if json.loads(line)["event"] == "started"), "")
     assert line, running.communicate(timeout=WAIT)
-    time.sleep(2)  # the start is quick, its children are not
-    assert nodes.processes(EVALUATING)
-    assert nodes.processes(WORKER)
+    until(lambda: nodes.processes(EVALUATING) and nodes.processes(WORKER))
+    time.sleep(1)  # the start is evaluated by now, its children take longer than this test
     environments = nodes.environments()
     assert environments
     assert not any(SECRET in text for text in environments)
-    for number in signals:
+    *first, last = signals
+    for number in first:
         running.send_signal(number)
-        time.sleep(1)
+        assert running.stderr is not None
+        assert any("again ends at once" in line for line in running.stderr)
+    running.send_signal(last)
     _, said = running.communicate(timeout=WAIT)
     assert running.returncode == code, said
     assert_empty(nodes)
