@@ -30,6 +30,7 @@ class Ferry:
     def __init__(self, colony: Colony, remote: Remote, every: float) -> None:
         self._colony, self._remote, self._every = colony, remote, every
         self._pushed: dict[str, Oid] = {}
+        self._address = remote.address()
         self._rng = random.Random(colony.session.host)
         self._failures = 0
         self._said: set[str] = set()
@@ -46,6 +47,8 @@ class Ferry:
         session, books = self._colony.session, self._colony.books
         if self._under_way is not None:
             await asyncio.wait([self._under_way])  # of a crossing that was cancelled; what it pushed may be old
+        if (address := self._remote.address()) != self._address:
+            self._address, self._pushed = address, {}  # another repository in its place has nothing of it yet
         work = asyncio.to_thread(trade, session.repository, session.plan.run, self._remote, self._pushed, self._say())
         self._under_way = asyncio.ensure_future(work)
         try:
@@ -60,18 +63,21 @@ class Ferry:
             books.notify(f"{self._remote.name} answers again: what was found meanwhile is exchanged")
             self._failures = 0
         for complaint in done.complaints:
-            if complaint not in self._said:
-                self._said.add(complaint)
-                books.notify(complaint)
+            self._tell_once(complaint)
         if done.copied:
             self._colony.stop("copied")
+
+    def _tell_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._colony.books.notify(text)
 
     def _say(self) -> Callable[[str], None]:
         """Notices from another thread."""
         loop = asyncio.get_running_loop()
 
         def say(text: str) -> None:
-            loop.call_soon_threadsafe(self._colony.books.notify, text)
+            loop.call_soon_threadsafe(self._tell_once, text)
 
         return say
 

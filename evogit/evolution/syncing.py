@@ -117,13 +117,13 @@ def _trade(repository: Repository, run: str, remote: Remote, pushed: dict[str, O
     mine = {refs.journal(run, writer) for writer in own_writers(repository.objects(), run, host)}
     copied = {ref for ref, why in refused.items() if ref in mine and any(word in why for word in GROWN)}
     for ref, why in refused.items():
-        text = f"{remote.name} refused {ref}: {why}"
+        text = remote.has_lost(why) or f"{remote.name} refused {ref}: {why}"
         if ref in copied:
             text += ". Another copy of this repository writes under the same name, so this journal stays here"
         elif "unpack" in why:
-            text += ". Is an object missing or damaged here? Type: git fsck; then: evogit fsck --repair"
+            text += ". Is an object missing or damaged, here or there? Type: git fsck; then: evogit fsck --repair"
         complaints.append(text)
-    return Exchanged(0, tuple(dict.fromkeys(moved)), tuple(complaints), bool(copied))
+    return Exchanged(0, tuple(dict.fromkeys(moved)), tuple(dict.fromkeys(complaints)), bool(copied))
 
 
 def settle(objects: Objects, run: str, population: Population, host: str) -> list[str]:

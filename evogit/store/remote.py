@@ -20,7 +20,6 @@ import git
 
 from evogit.errors import Unreachable, UsageError
 from evogit.store import refs
-from evogit.store.objects import Objects
 from evogit.store.repository import Repository, check_blank
 from evogit.values import Oid
 
@@ -36,6 +35,9 @@ ALWAYS = (
 ALIAS = "evogit-sync"
 """What a remote is called while it is pushed to."""
 
+
+LOST = ("upload-pack: not our ref", "on the remote side", "missing necessary objects")
+"""Git's words where a remote has not what its own refs need."""
 
 MANY = 200
 """Refs that a command line names one by one; of more it names the patterns they match."""
@@ -65,9 +67,25 @@ class Remote:
     """
 
     def __init__(self, repository: Repository, name: str, deadline: float = 300.0) -> None:
-        self._folder, self._common, self._deadline = repository.git_dir, repository.common_dir, deadline
+        self._repository, self._deadline = repository, deadline
+        self._folder = repository.git_dir
         self.name = name
-        self._ssh_configured, self._address = _check_remote(repository, name)
+        self._ssh_configured = _check_remote(repository, name)
+
+    def address(self) -> str:
+        """Where pushes go now: somebody may set another while a run is under way."""
+        with git.Repo(self._repository.git_dir) as opened, opened.config_reader() as reader:
+            section = f'remote "{self.name}"'
+            return str(reader.get_value(section, "pushurl", reader.get_value(section, "url", self.name)))
+
+    def has_lost(self, why: str) -> str | None:
+        """What to say of a refusal, if it means that this remote lacks objects which its refs need."""
+        if not any(word in why for word in LOST):
+            return None
+        return (
+            f"{self.name} has lost objects of this run (Git says: {why}). The hosts have them: make an empty bare "
+            f"repository, and on every host type: git remote set-url {self.name} ADDRESS; evogit sync"
+        )
 
     def fetch(self, run: str, own: Sequence[str]) -> Fetch:
         """Bring journals and decisions here; `own` writers' journals stay as they are.
@@ -79,7 +97,7 @@ class Remote:
         """
         wanted = [f"{ref}:{ref}" for ref in refs.shared(run)]
         kept = [f"^{refs.journal(run, writer)}" for writer in own] + [f"^{ref}" for ref in self._checked_out(run)]
-        tips = Objects(self._folder, self._common).refs(refs.journals(run))
+        tips = self._repository.objects().refs(refs.journals(run))
         words = ["fetch", "--no-tags", "--no-auto-maintenance", "--no-write-fetch-head", "--no-recurse-submodules"]
         words += ["--refmap=", "--no-progress"]
         # What is offered as known are the journals' tips and no more: everything known hangs on them. Without the
@@ -89,7 +107,8 @@ class Remote:
             status, _, errors = self._git([*words, self.name, *wanted, *kept], environment)
         misfits = tuple(re.findall(r"(?m)^ ! \[rejected\] +(\S+) ", errors))
         if status and not misfits:
-            raise Unreachable(f"cannot fetch from {self.name}: {_reason(errors)}")
+            reason = _reason(errors)
+            raise Unreachable(self.has_lost(reason) or f"cannot fetch from {self.name}: {reason}")
         return Fetch(tuple(re.findall(r"(?m)^ [ *] .* -> (refs/\S+)$", errors)), misfits)
 
     def push(self, fast: Mapping[str, Oid], leased: Mapping[str, tuple[Oid | None, Oid]]) -> Push:
@@ -109,7 +128,7 @@ class Remote:
         named = {
             "GIT_CONFIG_COUNT": "1",
             "GIT_CONFIG_KEY_0": f"remote.{ALIAS}.url",
-            "GIT_CONFIG_VALUE_0": self._address,
+            "GIT_CONFIG_VALUE_0": self.address(),
         }
         status, output, errors = self._git([*words, ALIAS, *specs], named)
         moved, refused = [], {}
@@ -210,14 +229,12 @@ def _reason(errors: str) -> str:
     return re.sub(r"://[^@/\s]+@", "://***@", "; ".join(lines[-3:])) or "Git does not say why"
 
 
-def _check_remote(repository: Repository, name: str) -> tuple[bool, str]:
-    """Refuse what is no remote; whether an SSH command is configured, and the address to push to."""
+def _check_remote(repository: Repository, name: str) -> bool:
+    """Refuse what is no remote; whether an SSH command is configured."""
     with git.Repo(repository.git_dir) as opened, opened.config_reader() as reader:
         if name.startswith("-") or "@" in name.partition("://")[2].partition("/")[0]:
             raise UsageError(f"remote {name.rpartition('@')[2]!r}: give it a name: git remote add NAME ADDRESS")
         if name not in [remote.name for remote in opened.remotes] and not {"/", ":"} & set(name):
             known = ", ".join(remote.name for remote in opened.remotes) or "none"
             raise UsageError(f"no remote {name!r} (there are: {known}). Type: git remote add {name} ADDRESS")
-        section = f'remote "{name}"'
-        pushed = reader.get_value(section, "pushurl", reader.get_value(section, "url", name))
-        return reader.has_option("core", "sshcommand"), str(pushed)
+        return reader.has_option("core", "sshcommand")
