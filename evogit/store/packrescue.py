@@ -15,14 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import git
-
 from evogit.errors import StoreError
 from evogit.store.encoding import Recent
 from evogit.store.objects import Objects
 from evogit.store.packs import NAMES, object_id
 from evogit.store.repository import Repository
-from evogit.store.salvage import flush, set_aside
+from evogit.store.salvage import flush, index_again, set_aside
 from evogit.values import Oid
 
 OFFSET_DELTA, ID_DELTA = 6, 7
@@ -49,9 +47,7 @@ def mend_pack(repository: Repository, run: str, pack: Path) -> str:
     """
     if _state(pack) == "index":
         _aside(repository, run, pack, ".idx", ".rev")
-        command = git.Git(str(repository.git_dir))
-        status, _, _ = command.index_pack(str(pack), with_extended_output=True, with_exceptions=False)
-        if not status:
+        if index_again(repository, pack):
             return "its index was missing or damaged, and is made again"
     objects = repository.objects()
     count = size = 0

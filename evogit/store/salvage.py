@@ -208,6 +208,13 @@ def flush(objects: Objects) -> None:
         keep.unlink(missing_ok=True)
 
 
+def index_again(repository: Repository, pack: Path) -> bool:
+    """Make the index of a whole pack; whether Git could."""
+    shell = git.Git(str(repository.git_dir))
+    status, _, _ = shell.index_pack(str(pack), with_extended_output=True, with_exceptions=False)
+    return not status
+
+
 def caches(repository: Repository) -> list[Path]:
     """Files that Git can make again and that are damaged: the commit-graph, the index over several packs."""
     shell, folder = git.Git(str(repository.git_dir)), repository.common_dir / "objects"
