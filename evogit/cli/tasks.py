@@ -102,7 +102,7 @@ def _measured(task: Task) -> str:
     told = task.measured
     arrow = "lower is better" if task.direction == "minimize" else "higher is better"
     best = "" if told.best is None else f", best {number(told.best)}" + (f" ({told.by})" if told.by else "")
-    took = "" if told.seconds is None else f"; {told.seconds * 1e3:.0f} ms an evaluation"
+    took = "" if told.seconds is None else f"; {told.seconds:.3g} s an evaluation"
     return f"measured: seed {number(told.seed)}{best}; {arrow}{took}"
 
 

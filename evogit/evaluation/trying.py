@@ -187,7 +187,7 @@ class Attempt:
         self._steady(scores)
         self._as_measured()
         seconds = statistics.median(run.seconds for run in runs)
-        self._found("time", "ok", f"{seconds * 1e3:.1f} ms an evaluation (median of {len(runs)})")
+        self._found("time", "ok", f"{seconds:.3g} s an evaluation (median of {len(runs)})")
         if self.task.evaluation.epoch_every:
             other = await evaluator.evaluate(tree, epoch=1)
             redrawn = other.score != self.first
@@ -224,7 +224,7 @@ class Attempt:
         if self.task.evaluation.validation is None:
             return
         found = await evaluator.evaluate(self.trees.add(self.seed), validation=True)
-        took = f", {found.seconds * 1e3:.0f} ms"
+        took = f", {found.seconds:.3g} s"
         self._found("validation", "ok" if found.ok else "failed", f"{told(found)}{took}")
 
     async def _holdout(self, sandbox: Sandbox) -> None:
