@@ -6,7 +6,7 @@ export default function Hero() {
       <div>
         <h1
           id="hero-title"
-          className="text-4xl font-bold leading-tight tracking-tight text-slate-900 sm:text-5xl sm:leading-tight lg:text-6xl lg:leading-[1.1] dark:text-white"
+          className="text-balance text-4xl font-bold leading-tight tracking-tight text-slate-900 sm:text-5xl sm:leading-tight lg:text-6xl lg:leading-[1.1] dark:text-white"
         >
           Your code, evolved in&nbsp;Git
         </h1>
