@@ -48,10 +48,14 @@ def sweep(scratch: Path) -> list[str]:
     for parent in (Path("/dev/shm"), scratch):
         for path in parent.glob(f"{PREFIX}*-*"):
             process = path.name.removeprefix(PREFIX).partition("-")[0]
-            if process.isdigit() and not Path(f"/proc/{process}").exists() and path.stat().st_uid == os.geteuid():
-                empty(str(path))
-                path.rmdir()
-                removed.append(str(path))
+            if not process.isdigit() or Path(f"/proc/{process}").exists():
+                continue
+            # Somebody else may remove it too, and what the process began may write there until it has ended.
+            with contextlib.suppress(OSError):
+                if path.stat().st_uid == os.geteuid():
+                    empty(str(path))
+                    path.rmdir()
+                    removed.append(str(path))
     return removed
 
 

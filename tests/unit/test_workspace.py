@@ -221,6 +221,12 @@ def test_a_tree_that_cannot_be_read_leaves_a_folder_that_can_be_used(tmp_path: P
     assert photograph(space.folder) == {"x": (b"1", FILE)}
 
 
+def test_what_goes_while_it_is_swept_is_no_failure(tmp_path: Path) -> None:
+    (tmp_path / "evogit-99999999-x").symlink_to(tmp_path / "nowhere")  # listed, and not there when it is looked at
+    (tmp_path / "evogit-99999999-y").mkdir()
+    assert str(tmp_path / "evogit-99999999-y") in sweep(tmp_path)
+
+
 def test_sweep_takes_what_dead_processes_left_and_nothing_else(tmp_path: Path) -> None:
     mine = place(tmp_path)
     dead = tmp_path / "evogit-99999999-x"
