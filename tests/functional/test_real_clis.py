@@ -79,7 +79,7 @@ def test_mini_swe_agent(tmp_path: Path) -> None:
         "mini-swe-agent",
         ".venv/bin/mini",
         [sys.executable, "-m", "venv", ".venv"],
-        [".venv/bin/pip", "install", "-q", "--disable-pip-version-check", "mini-swe-agent", "mcp"],
+        [".venv/bin/pip", "install", "-q", "--disable-pip-version-check", "--no-compile", "mini-swe-agent", "mcp"],
     )
 
     def answer(body: dict[str, Any]) -> Answer:
