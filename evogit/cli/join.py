@@ -95,7 +95,7 @@ def _named_after(source: str) -> str:
 def _take_in(repository: Repository, run: str, file: Path, *, json: bool) -> int:
     from evogit.evolution.population import fold
     from evogit.evolution.renaming import own_writers
-    from evogit.evolution.session import read_journals
+    from evogit.evolution.session import read_journals, stream_journals
     from evogit.evolution.syncing import settle
     from evogit.store import bundle as bundles
     from evogit.store import refs
@@ -107,7 +107,7 @@ def _take_in(repository: Repository, run: str, file: Path, *, json: bool) -> int
     entries = len(read_journals(objects, run, tips))
     # An agent's branch goes where its journal says, which need not be ahead of where it was.
     complaints = [f"{ref} does not continue what is here" for ref in misfits if ref.startswith(refs.journals(run))]
-    complaints += settle(objects, run, fold(read_journals(objects, run, {})), host)
+    complaints += settle(objects, run, fold(stream_journals(objects, run, {})), host)
     if json:
         print_json({"run": run, "entries": entries, "complaints": complaints})
     else:

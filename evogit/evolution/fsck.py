@@ -72,8 +72,7 @@ def check(repository: Repository, run: str | None = None, progress: Callable[[in
         entries += len(read)
         candidates += sum(1 for entry in read if entry.candidate)
         individuals += len(living)
-        findings += _order_does_not_matter(name, sound)
-        population = fold(sound)
+        population = fold(sorted(sound, key=lambda entry: entry.order))
         findings += _individuals(repository, objects, name, population, living)
         tips = [*objects.refs(refs.journals(name)).values(), *living.values()]
         unreadable |= dict.fromkeys(salvage.rotten(repository, tips, population.base), name)
@@ -139,20 +138,6 @@ def _entry(objects: Objects, run: str, writer: str, entry: Entry, later: Entry |
         )
     if not objects.has(tree):
         yield Finding("error", run, f"{where}: the tree {tree[:10]} of its candidate is missing")
-
-
-def _order_does_not_matter(run: str, entries: list[Entry]) -> Iterator[Finding]:
-    with contextlib.suppress(KeyError, TypeError, ValueError):
-        one, other = fold(entries), fold(reversed(entries))
-        if _essence(one) != _essence(other):
-            yield Finding("error", run, "the fold depends on the order in which journals are read")
-        return
-    yield Finding("error", run, "an entry's JSON lacks a field it needs", REPAIR)
-
-
-def _essence(population: Population) -> object:
-    best = population.best()
-    return (population.candidates, population.accepted, dict(population.rejected), population.seats, best)
 
 
 def unscored(

@@ -15,7 +15,7 @@ import numpy as np
 from evogit.errors import UsageError
 from evogit.evolution.plain import from_commit, plain_history, subject
 from evogit.evolution.population import Population
-from evogit.evolution.session import living_refs, read_journals, read_population
+from evogit.evolution.session import living_refs, read_population, stream_journals
 from evogit.phylogeny.history import Facts, History
 from evogit.phylogeny.steps import Attempt
 from evogit.store import refs
@@ -61,13 +61,11 @@ def read_history(objects: Objects, run: str | None = None, revs: Sequence[str] =
 def read_run(objects: Objects, run: str) -> Record:
     """Everything the journals and branches say of a run. Raises like `read_history`."""
     reading = _Reading()
-    entries = read_journals(objects, run, {})
-    if not entries:
-        read_population(objects, run)  # says which runs there are
-    for entry in entries:
+    for entry in stream_journals(objects, run, {}):
         reading.take(entry)
-    del entries
     population = reading.population
+    if not population.hosts:
+        read_population(objects, run)  # says which runs there are
     living = {oid for oid in living_refs(objects, run).values() if population.fate.alive(oid)} | {*population.guests()}
     promoted = {oid: s.name for oid, s in population.decisions.standing.items() if s.fate == "promote"}
     prefix = refs.individuals(run) + "promoted/"

@@ -375,9 +375,12 @@ def write_evaluation(evaluation: Evaluation, *, timed: bool) -> dict[str, Any]:
 def fold(
     entries: Iterable[Entry], listen: Callable[[Entry], None] | None = None, trust: Trust | None = None
 ) -> Population:
-    """The population after all `entries`, whatever order they come in, with everybody believed unless told."""
+    """The population after all `entries`, with everybody believed unless told.
+
+    They may come in any order. What an operator earned is weighed by how lately, so a whole run comes in its own order.
+    """
     population = Population(findings=Findings(trust or Trust()))
-    for entry in sorted(entries, key=lambda e: e.order):
+    for entry in entries:
         population.apply(entry)
         if listen is not None:
             listen(entry)

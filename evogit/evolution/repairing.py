@@ -265,7 +265,7 @@ class Repair:
         found: list[Entry] = []
         for tip in objects.refs(refs.journals(self.run)).values():
             found += _chain(objects, tip)
-        return fold(found)
+        return fold(sorted(found, key=lambda entry: entry.order))
 
 
 def _chain(objects: Objects, tip: Oid) -> list[Entry]:

@@ -80,20 +80,36 @@ class Session:
         return read_journals(self.objects, self.plan.run, self.tips, skip=self.journal.writer)
 
 
-def read_journals(objects: Objects, run: str, tips: dict[str, Oid], skip: str = "") -> list[Entry]:
-    """Entries not seen yet of every writer but `skip`, in their order; `tips` is brought up to date.
+def stream_journals(objects: Objects, run: str, tips: dict[str, Oid], skip: str = "") -> Iterator[Entry]:
+    """Entries not seen yet of every writer but `skip`, in their order; `tips` is brought up to date at once.
 
-    What is malformed, or written under another's name, is passed over: `evogit fsck` names it.
+    Each is read when its turn comes, for a hundred thousand take 600 MB. What is malformed, or written under another's
+    name, is passed over: `evogit fsck` names it.
     """
-    found: list[Entry] = []
+    found: list[journals.Place] = []
     for ref, tip in objects.refs(refs.journals(run)).items():
         writer = ref.removeprefix(refs.journals(run))
         if writer == skip or tips.get(writer) == tip:
             continue
-        entries = journals.read(objects, tip, tips.get(writer), lenient=True)
-        found += (entry for entry in entries if entry.writer == writer and flaw(entry) is None)
+        places = journals.places(objects, tip, tips.get(writer))
+        found += (place._replace(writer=writer) for place in places if place.writer == writer)
         tips[writer] = tip
-    return sorted(found, key=lambda entry: entry.order)
+    found.sort(reverse=True)
+    return _entries(objects, found)
+
+
+def _entries(objects: Objects, left: list[journals.Place]) -> Iterator[Entry]:
+    """The last one first; those that were read are taken from the list."""
+    while left:
+        place = left.pop()
+        entry = journals.at_place(objects, place)
+        if entry is not None and entry.writer == place.writer and flaw(entry) is None:
+            yield entry
+
+
+def read_journals(objects: Objects, run: str, tips: dict[str, Oid], skip: str = "") -> list[Entry]:
+    """Everything that `stream_journals` reads, at once."""
+    return list(stream_journals(objects, run, tips, skip))
 
 
 def read_population(
@@ -104,12 +120,12 @@ def read_population(
     Raises:
         UsageError: no such run.
     """
-    entries = read_journals(objects, run, {})
-    if not entries:
+    population = fold(stream_journals(objects, run, {}), listen, trust)
+    if not population.hosts:
         known = sorted(filter(None, {refs.run_of_journal(name) for name in objects.refs("refs/evogit/")}))
         others = f"There are: {', '.join(known)}" if known else "Begin one: evogit run"
         raise UsageError(f"no run {run!r} in this repository. {others}")
-    return fold(entries, listen, trust)
+    return population
 
 
 def recorded_task(objects: Objects, population: Population) -> Task:
@@ -195,15 +211,15 @@ def _open(repository: Repository, plan: Plan, writer: str, number: int) -> Sessi
         raise StoreError(f"{broken[0]} names no object: its file is damaged. Type: evogit fsck --repair")
     objects = repository.objects()
     tips: dict[str, Oid] = {}
-    entries = read_journals(objects, plan.run, tips)
     host = DETERMINISTIC_HOST if plan.deterministic else repository.host()
-    population = fold(entries, trust=replace(plan.trust, hosts=(host, *plan.trust.hosts)))
+    trust = replace(plan.trust, hosts=(host, *plan.trust.hosts))
+    population = fold(stream_journals(objects, plan.run, tips), trust=trust)
     population.rule = plan.rule
     for allocation in (*population.operators.values(), *population.models.values()):
         allocation.rule = plan.rule
     task = plan.task
     if task is None:
-        if not entries:
+        if not population.hosts:
             raise UsageError(
                 f"run {plan.run!r} has no task yet. Type: evogit run --task NAME (evogit tasks lists them)"
             )
@@ -229,7 +245,7 @@ def _open(repository: Repository, plan: Plan, writer: str, number: int) -> Sessi
         tips,
         host,
         number,
-        bool(entries),
+        bool(population.hosts),
         base,
         base_tree,
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from evogit.errors import StoreError
 from evogit.evolution.population import Population, fold
 from evogit.evolution.renaming import own_writers, rename
-from evogit.evolution.session import living_refs, read_journals
+from evogit.evolution.session import living_refs, read_journals, stream_journals
 from evogit.store import refs
 from evogit.store.objects import Objects
 from evogit.store.remote import Remote
@@ -68,7 +68,7 @@ def _exchange(repository: Repository, run: str, remote: Remote) -> Exchanged:
     tips = {ref.removeprefix(refs.journals(run)): oid for ref, oid in before.items()}
     entries = len(read_journals(objects, run, tips)) if objects.refs(refs.journals(run)) != before else 0
     if entries:
-        complaints += settle(objects, run, fold(read_journals(objects, run, {})), repository.host())
+        complaints += settle(objects, run, fold(stream_journals(objects, run, {})), repository.host())
     return Exchanged(entries, done.pushed, tuple(complaints), done.copied, tuple(notes))
 
 

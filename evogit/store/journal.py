@@ -8,10 +8,11 @@ journals is a grow-only set, ordered by hybrid logical clock (Kulkarni et al. 20
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from evogit.errors import StoreError
 from evogit.store import refs
@@ -62,6 +63,17 @@ class Entry:
         return (self.clock, self.writer, self.sequence)
 
 
+class Place(NamedTuple):
+    """Where an entry stands in the order of all, and its id in bytes: what is kept of those that wait to be read."""
+
+    milliseconds: int
+    ticks: int
+    """The count of its clock."""
+    writer: str
+    sequence: int
+    oid: bytes
+
+
 def compose(kind: str, subject: str, writer: str, sequence: int, clock: Clock, data: Mapping[str, Any]) -> str:
     document = {
         "kind": kind,
@@ -109,6 +121,42 @@ def read(objects: Objects, tip: Oid, after: Oid | None = None, *, lenient: bool 
             continue
         yield entry
         at = entry.previous
+
+
+_HEAD = re.compile(
+    r'\{"kind": "\w+", "writer": "([^"\\]*)", "sequence": (\d{1,15}), "clock": \[(\d{1,15}), (\d{1,15})\]'
+)
+"""How `compose` begins an entry's document."""
+
+
+def places(objects: Objects, tip: Oid, after: Oid | None = None) -> Iterator[Place]:
+    """Where a writer's entries stand, newest first, as `read` finds them where it is lenient; few are parsed for it."""
+    at: Oid | None = tip
+    while at is not None and at != after:
+        commit = objects.commit(at)
+        previous = commit.parents[0] if commit.parents else None
+        head = _HEAD.match(commit.message, commit.message.find("\n\n") + 2)
+        if head is not None:
+            writer, sequence, milliseconds, ticks = head[1], int(head[2]), int(head[3]), int(head[4])
+        else:
+            try:
+                entry = parse(at, commit.tree, commit.parents, commit.message)
+            except StoreError:
+                at = previous
+                continue
+            writer, sequence, (milliseconds, ticks) = entry.writer, entry.sequence, astuple(entry.clock)
+        yield Place(milliseconds, ticks, writer, sequence, bytes.fromhex(at))
+        at = previous if sequence > 0 else None
+
+
+def at_place(objects: Objects, place: Place) -> Entry | None:
+    """The entry there, if it is one."""
+    oid = place.oid.hex()
+    commit = objects.commit(oid)
+    try:
+        return parse(oid, commit.tree, commit.parents, commit.message)
+    except StoreError:
+        return None
 
 
 def artifacts(objects: Objects, evidence: Oid) -> dict[str, Oid]:

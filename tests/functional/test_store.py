@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from evogit.errors import RefMoved, RunBusy, StoreError
 from evogit.store import packs, refs
-from evogit.store.journal import Clock, Journal, compose, parse, read
+from evogit.store.journal import Clock, Journal, at_place, compose, parse, places, read
 from evogit.store.objects import EMPTY_TREE, Identity, Objects
 from evogit.store.repository import Repository, RunLock, create, find, repack
 from tests.conftest import run_git
@@ -259,6 +260,26 @@ def test_what_is_no_entry_is_said_to_be_none() -> None:
     for clock, sequence in (Clock(1 << 62), 0), (Clock(0, 1 << 62), 0), (Clock(0), 1 << 62), (Clock(-1), 0):
         with pytest.raises(StoreError, match="out of range"):
             parse("1" * 40, EMPTY_TREE, (), compose("noted", "s", "w", sequence, clock, {}))
+
+
+def test_entries_have_their_places_however_they_are_spelled(repo: Path) -> None:
+    """What looks like an entry only at its head is passed over; those before it are found."""
+    objects, journal = journal_some(find(repo), 2)
+    previous, candidate = journal.tip, objects.resolve("HEAD")
+    assert previous is not None
+    assert candidate is not None
+    odd = compose("evaluated", "x", "host-0", 2, Clock(1_700_000_000_001), {"a": "b"})
+    subject, _, document = odd.partition("\n\n")
+    spelled = f"{subject}\n\n{json.dumps(json.loads(document), indent=1)}"
+    for message in (spelled, odd.replace('"a": "b"', '"a": b'), "no entry at all"):
+        previous = objects.put_commit(EMPTY_TREE, [previous, candidate], ADA, message)
+    rows = list(places(objects, previous))
+    assert [place.sequence for place in rows] == [2, 2, 1, 0]
+    found = [entry for place in rows if (entry := at_place(objects, place)) is not None]
+    assert found == list(read(objects, previous, lenient=True))
+    assert [(e.clock.milliseconds, e.clock.count, e.writer, e.sequence) for e in found] == [
+        place[:4] for place in rows[1:]
+    ]
 
 
 def test_create_refuses_a_folder_with_something_in_it(tmp_path: Path) -> None:
