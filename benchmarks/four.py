@@ -26,7 +26,7 @@ from pathlib import Path
 from benchmarks.gate import Gate
 from benchmarks.verdicts import Account, Watch, judge
 from tests.conftest import hermetic_environment, run_git
-from tests.servers import Server, serving
+from tests.servers import Missing, Server, serving
 
 TASK = "online-bin-packing"
 WAIT = 600.0
@@ -224,7 +224,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             flush=True,
         )
         synced = (*options, "--sync-every", asked.sync_every)
-        account = weather(folder, asked.over, asked.hosts, asked.minutes * 60, asked.seed, synced)
+        try:
+            account = weather(folder, asked.over, asked.hosts, asked.minutes * 60, asked.seed, synced)
+        except Missing as error:
+            parser.error(f"--over {asked.over} needs {error}")
         others = alone(folder, asked.hosts, asked.minutes * 60, options) if asked.alone else []
         return judge(account, others)
 
