@@ -92,7 +92,7 @@ def stream_journals(objects: Objects, run: str, tips: dict[str, Oid], skip: str 
         if writer == skip or tips.get(writer) == tip:
             continue
         places = journals.places(objects, tip, tips.get(writer))
-        found += (place._replace(writer=writer) for place in places if place.writer == writer)
+        found += (place._replace(writer=writer) for place in places if place.writer == writer)  # one text for all
         tips[writer] = tip
     found.sort(reverse=True)
     return _entries(objects, found)
